@@ -1,0 +1,66 @@
+package mail
+
+import (
+	"context"
+	"io"
+)
+
+// A Door is asked at connection, EHLO, STARTTLS and AUTH (Session.Stage says which); it opens to a Receiver or
+// refuses with a *Reply. The Receiver of a later stage replaces that of an earlier one. A Door is safe for
+// concurrent use.
+type Door interface {
+	Open(ctx context.Context, s *Session) (Receiver, error)
+}
+
+// A Receiver takes responsibility for messages, one transaction at a time. One that also implements io.Closer is
+// closed when the session ends or a later stage replaced it.
+type Receiver interface {
+	// Begin is MAIL FROM. Refuses with a *Reply.
+	Begin(ctx context.Context, s *Session, from Sender) (Transaction, error)
+}
+
+// Transaction is one message on its way. Calls come in the order Recipient..., Trace..., Write..., [Prepare,]
+// Commit or Abort. Abort may come at any time, also after Commit, when it does nothing.
+type Transaction interface {
+	// Recipient is RCPT TO: nil accepts and may set r.Targets; a *Reply refuses that recipient only.
+	Recipient(ctx context.Context, r *Recipient) error
+	// Trace adds header fields in front of the message, the last added on top; never part of the body.
+	Trace(fields ...Field)
+	// Write takes content octets, dot-unstuffed; lines end in CRLF unless BodyBinary. It must not keep p. An error
+	// fails the message; the server reads the rest of the content, throws it away and answers with AsReply.
+	io.Writer
+	// Commit ends the content and returns one Reply for each accepted recipient, in order; 2xx = on disk. An error
+	// is the answer for all of them.
+	Commit(ctx context.Context) ([]Reply, error)
+	// Abort gives the message up and frees what it holds.
+	Abort() error
+}
+
+// A Preparer is a Transaction that can do all but the final step first: after a good Prepare only I/O can fail in
+// Commit. Replies are as for Commit.
+type Preparer interface {
+	Prepare(ctx context.Context) ([]Reply, error)
+}
+
+// DoorFunc is a function as a Door.
+type DoorFunc func(ctx context.Context, s *Session) (Receiver, error)
+
+func (f DoorFunc) Open(ctx context.Context, s *Session) (Receiver, error) { return f(ctx, s) }
+
+// ReceiverFunc is a function as a Receiver.
+type ReceiverFunc func(ctx context.Context, s *Session, from Sender) (Transaction, error)
+
+func (f ReceiverFunc) Begin(ctx context.Context, s *Session, from Sender) (Transaction, error) {
+	return f(ctx, s, from)
+}
+
+// Unassigned is a Door that is not there: it answers everybody with 421.
+var Unassigned Door = unassigned{}
+
+type unassigned struct{}
+
+func (unassigned) Open(context.Context, *Session) (Receiver, error) {
+	return nil, NewReply(421, Enhanced{4, 3, 0}, "Service not available")
+}
+
+func (unassigned) Check() error { return errUnassigned }

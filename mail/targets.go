@@ -1,0 +1,69 @@
+package mail
+
+import (
+	"errors"
+	"strings"
+)
+
+// MaxTargets is the most targets one recipient may have on the wire.
+const MaxTargets = 1000
+
+var errTargets = errors.New("mail: targets are not of the form <path>[;folder=NAME][;remote] ...")
+
+// FormatTargets writes targets as the text of a 251 reply between our rooms:
+//
+//	<path>[;folder=NAME][;remote][ <path>...]
+//
+// NAME is xtext (RFC 3461 section 4).
+func FormatTargets(ts []Target) string {
+	var b strings.Builder
+	for i, t := range ts {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(t.Address.Path())
+		if t.Folder != "" {
+			b.WriteString(";folder=")
+			b.WriteString(EncodeXtext(t.Folder))
+		}
+		if t.Remote {
+			b.WriteString(";remote")
+		}
+	}
+	return b.String()
+}
+
+// ParseTargets reads what FormatTargets wrote.
+func ParseTargets(s string) ([]Target, error) {
+	var ts []Target
+	for s != "" {
+		a, rest, err := ParsePath(s)
+		if err != nil {
+			return nil, err
+		}
+		if len(ts) == MaxTargets || a.IsNull() {
+			return nil, errTargets
+		}
+		t := Target{Address: a}
+		words, next, _ := strings.Cut(rest, " ")
+		if words != "" && words[0] != ';' {
+			return nil, errTargets
+		}
+		for _, w := range strings.Split(words, ";") {
+			switch name, value, _ := strings.Cut(w, "="); {
+			case w == "":
+			case w == "remote":
+				t.Remote = true
+			case name == "folder":
+				if t.Folder, err = DecodeXtext(value); err != nil {
+					return nil, err
+				}
+			default:
+				return nil, errTargets
+			}
+		}
+		ts = append(ts, t)
+		s = next
+	}
+	return ts, nil
+}
