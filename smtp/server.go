@@ -1,0 +1,77 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/samotop/samotop/mail"
+)
+
+// Server serves a mail.Door by ESMTP or LMTP. Its zero value is usable, but refuses everybody for want of a Door.
+// Fields must not be changed once it serves.
+type Server struct {
+	Door        mail.Door          // nil: mail.Unassigned
+	Auth        mail.Authenticator // nil: no AUTH
+	TLSConfig   *tls.Config        // nil: no STARTTLS
+	ImplicitTLS bool               // TLS from the first octet (RFC 8314); needs TLSConfig
+	Hostname    string             // "": the name of this host
+	LMTP        bool               // speak LMTP (RFC 2033)
+	Service     string             // Session.Service
+	Extensions  Extension          // what is offered; 0: DefaultExtensions
+	RequireTLS  bool               // nothing but EHLO, STARTTLS, NOOP and QUIT before TLS: 530 5.7.0 (RFC 3207)
+	RequireAuth bool               // no MAIL before AUTH: 530 5.7.0 (RFC 4954)
+
+	// Trusted says who may use XCLIENT, XFORWARD, XFACTS, XDELIVERY, XFOLDER and XTRACE; nil: nobody.
+	Trusted func(net.Addr) bool
+
+	Keywords     []string                           // further lines of the EHLO reply, each "KEYWORD [params]"
+	MailParams   []string                           // further parameters of MAIL, which go into Sender.Params
+	RcptParams   []string                           // further parameters of RCPT, which go into Recipient.Params
+	Commands     map[string]CommandFunc             // further commands, by verb in upper case
+	Verify       CommandFunc                        // VRFY; nil: 252
+	Expand       CommandFunc                        // EXPN; nil: 502
+	NoSoliciting []string                           // keywords whose mail is refused (RFC 3865)
+	NewID        func() string                      // makes Session.ID; nil: 128 random bits
+	Log          *slog.Logger                       // nil: none
+	Ended        func(s *mail.Session, stats Stats) // told of each session's end; nil: not
+
+	MaxMessageOctets         int64         // 0: 50 MiB; announced by SIZE
+	MaxRecipients            int           // of one message; 0: 1000; 452 4.5.3 beyond
+	MaxTransactions          int           // of one session; 0: 1000; announced as MAILMAX
+	MaxCommands              int           // of one session, without MAIL, RCPT, DATA and BDAT of good transactions; 0: 1000
+	MaxErrors                int           // refused or unknown commands of one session before 421; 0: 20
+	MaxAuthFailures          int           // of one session before 421; 0: 3
+	MaxConnections           int           // 0: 2000
+	MaxConnectionsPerAddress int           // an IPv6 /64 counts as one address; 0: 50; trusted peers and Unix sockets are not counted
+	MaxTraceOctets           int           // of XTRACE; 0: 256 KiB
+	MaxHold                  time.Duration // FUTURERELEASE; 0: 14 days
+	MinDeliverBy             time.Duration // DELIVERBY; 0: none
+	CommandTimeout           time.Duration // 0: 5 minutes
+	DataTimeout              time.Duration // each block of content; 0: 3 minutes
+	WriteTimeout             time.Duration // each reply; 0: 1 minute
+	HandshakeTimeout         time.Duration // TLS; 0: 30 seconds
+	SessionTimeout           time.Duration // whole session; 0: 1 hour, or the running transaction
+}
+
+// CommandFunc answers a command that the package does not know by itself.
+type CommandFunc func(ctx context.Context, s *mail.Session, arg string) mail.Reply
+
+// Stats counts what happened in a session.
+type Stats struct {
+	Messages, Recipients, Errors, Commands int
+	Octets                                 int64 // content octets taken
+	Duration                               time.Duration
+	Err                                    error // why it ended, if not by QUIT
+}
+
+// Serve accepts connections until the listener fails, ctx is done or Shutdown is called.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error { return errSkeleton }
+
+// ServeConn serves one connection and returns at its end.
+func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {}
+
+// Shutdown drains.
+func (s *Server) Shutdown(ctx context.Context) error { return errSkeleton }
