@@ -48,6 +48,7 @@ var (
 	ErrClosed   = errors.New("store: engine closed")
 	ErrTooLarge = errors.New("store: key, value or batch over the limit")
 	ErrViewOver = errors.New("store: view open for too long")
+	ErrInvalid  = errors.New("store: the batch makes no sense") // a fault of the caller, see Batch.Check
 )
 
 // Pos is a position in the engine's history of commits; it only grows. Zero is before everything.
