@@ -1,0 +1,346 @@
+package mailbox
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/samotop/samotop/imap"
+)
+
+// Every row begins with its version. Integers are varints, signed ones zigzag, but where a width is given; strings
+// and lists are preceded by their length.
+//
+//	a  version, flags (1: being purged), last S, E, M, UIDVALIDITY, octets, messages, mailboxes
+//	x  version, UIDVALIDITY, UIDNEXT, S, messages, unseen, deleted, octets, first recent UID, horizon of the log,
+//	   rows of the log, object id, S of creation, special uses (bits), name to the end
+//	k  version, names: the keyword's number is its place
+//	u  version, three sets: empty (0), runs (1, count, gap and length each), bits (2, 512 octets)
+//	m  version, system flags (8 bit), S, S - S of arrival, seconds of INTERNALDATE, its zone in minutes,
+//	   seconds of SAVEDATE - seconds of INTERNALDATE, octets, keyword numbers to the end
+//	y  version, algorithm, wrapped key, E (64 bit), T (64 bit), H (32 octets), octets of the body, trace prefix,
+//	   then what all recipients share: preview, envelope, BODY, BODYSTRUCTURE, parts
+//	h  version, flags (1: fields are left out), fields to the end
+//	c  version, set of UIDs whose flags changed, vanished: count, UID - last UID and E each
+//	e  version, T, H (32 octets), S of arrival, hashes of ids (8 octets each), places: M and U each
+//	i  version, T, count
+//	b  version, algorithm, generation, octets; then the engine's Ref
+const (
+	rowVersion = 1
+	maxUID     = 1<<32 - 1
+)
+
+// Algorithms of the body's row and of the summary. Encryption at rest adds to them.
+const algorithmPlain = 0
+
+type accountRow struct {
+	Purging     bool
+	S           modSeq
+	Email       emailID
+	Box         boxID
+	UIDValidity uint32
+	Octets      int64
+	Messages    int64
+	Boxes       uint32
+}
+
+func (r *accountRow) appendTo(b []byte) []byte {
+	flags := byte(0)
+	if r.Purging {
+		flags |= 1
+	}
+	b = append(b, rowVersion, flags)
+	for _, v := range [...]uint64{r.S, uint64(r.Email), uint64(r.Box), uint64(r.UIDValidity), uint64(r.Octets), uint64(r.Messages), uint64(r.Boxes)} {
+		b = binary.AppendUvarint(b, v)
+	}
+	return b
+}
+
+func decodeAccount(b []byte) (r accountRow, err error) {
+	d := decoder{b: b}
+	d.version()
+	r.Purging = d.octet()&1 != 0
+	r.S, r.Email, r.Box, r.UIDValidity = d.uvarint(), emailID(d.uvarint()), boxID(d.uvarint()), uint32(d.uvarint())
+	r.Octets, r.Messages, r.Boxes = int64(d.uvarint()), int64(d.uvarint()), uint32(d.uvarint())
+	return r, d.err("an account")
+}
+
+type boxRow struct {
+	UIDValidity uint32
+	UIDNext     uid
+	S           modSeq
+	Messages    uint32
+	Unseen      uint32
+	Deleted     uint32
+	Octets      int64
+	RecentFrom  uid
+	Horizon     modSeq // the log is complete for changes after it
+	LogRows     uint64
+	Object      uint64
+	Created     modSeq
+	Use         uint16
+	Name        string
+}
+
+func (r *boxRow) appendTo(b []byte) []byte {
+	b = append(b, rowVersion)
+	for _, v := range [...]uint64{uint64(r.UIDValidity), uint64(r.UIDNext), r.S, uint64(r.Messages), uint64(r.Unseen), uint64(r.Deleted),
+		uint64(r.Octets), uint64(r.RecentFrom), r.Horizon, r.LogRows, r.Object, r.Created, uint64(r.Use)} {
+		b = binary.AppendUvarint(b, v)
+	}
+	return append(b, r.Name...)
+}
+
+func decodeBox(b []byte) (r boxRow, err error) {
+	d := decoder{b: b}
+	d.version()
+	r.UIDValidity, r.UIDNext, r.S = uint32(d.uvarint()), uid(d.uvarint()), d.uvarint()
+	r.Messages, r.Unseen, r.Deleted = uint32(d.uvarint()), uint32(d.uvarint()), uint32(d.uvarint())
+	r.Octets, r.RecentFrom = int64(d.uvarint()), uid(d.uvarint())
+	r.Horizon, r.LogRows, r.Object, r.Created = d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
+	r.Use = uint16(d.uvarint())
+	r.Name = string(d.b)
+	return r, d.err("a mailbox")
+}
+
+// smallRow is what changes of a message, and what is asked for most.
+type smallRow struct {
+	System   imap.SystemFlags
+	S        modSeq
+	Arrived  modSeq
+	Date     int64 // unix seconds
+	Zone     int32 // minutes east
+	Saved    int64 // unix seconds
+	Size     int64
+	Keywords []byte // numbers as varints, ascending
+}
+
+func (r *smallRow) appendTo(b []byte) []byte {
+	b = append(b, rowVersion, byte(r.System))
+	b = binary.AppendUvarint(b, r.S)
+	b = binary.AppendUvarint(b, r.S-r.Arrived)
+	b = binary.AppendVarint(b, r.Date)
+	b = binary.AppendVarint(b, int64(r.Zone))
+	b = binary.AppendVarint(b, r.Saved-r.Date)
+	b = binary.AppendUvarint(b, uint64(r.Size))
+	return append(b, r.Keywords...)
+}
+
+// smallRoom is enough for a small row without keywords.
+const smallRoom = 2 + 10 + 10 + 10 + 5 + 10 + 10
+
+// decodeSmall keeps Keywords as a part of b.
+func decodeSmall(b []byte) (r smallRow, err error) {
+	d := decoder{b: b}
+	d.version()
+	r.System = imap.SystemFlags(d.octet())
+	r.S = d.uvarint()
+	r.Arrived = r.S - d.uvarint()
+	r.Date = d.varint()
+	r.Zone = int32(d.varint())
+	r.Saved = r.Date + d.varint()
+	r.Size = int64(d.uvarint())
+	r.Keywords = d.b
+	return r, d.err("a message")
+}
+
+func (r *smallRow) internalDate() time.Time {
+	t := time.Unix(r.Date, 0)
+	if r.Zone == 0 {
+		return t.UTC()
+	}
+	return t.In(time.FixedZone("", int(r.Zone)*60))
+}
+
+func (r *smallRow) setDate(t time.Time) {
+	_, offset := t.Zone()
+	r.Date, r.Zone = t.Unix(), int32(offset/60)
+}
+
+// summaryRow is what never changes of a message. Shared is the part that is the same for all recipients.
+type summaryRow struct {
+	Email, Thread emailID
+	Hash          bodyHash
+	Body          int64 // octets
+	Prefix        []byte
+	Shared        []byte
+}
+
+// summaryRoom is the room that a summary needs beside Prefix and Shared.
+const summaryRoom = 3 + 8 + 8 + 32 + 10 + 10
+
+func (r *summaryRow) appendTo(b []byte) []byte {
+	b = append(b, rowVersion, algorithmPlain, 0)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Email))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Thread))
+	b = append(b, r.Hash[:]...)
+	b = binary.AppendUvarint(b, uint64(r.Body))
+	b = appendBytes(b, r.Prefix)
+	return append(b, r.Shared...)
+}
+
+// decodeSummary keeps Prefix and Shared as parts of b.
+func decodeSummary(b []byte) (r summaryRow, err error) {
+	d := decoder{b: b}
+	d.version()
+	if d.octet() != algorithmPlain {
+		d.fail()
+	}
+	d.bytes()
+	if ids := d.take(16 + 32); ids != nil {
+		r.Email = emailID(binary.BigEndian.Uint64(ids))
+		r.Thread = emailID(binary.BigEndian.Uint64(ids[8:]))
+		copy(r.Hash[:], ids[16:])
+	}
+	r.Body = int64(d.uvarint())
+	r.Prefix = d.bytes()
+	r.Shared = d.b
+	return r, d.err("a summary")
+}
+
+type place struct {
+	Box boxID
+	UID uid
+}
+
+type emailRow struct {
+	Thread  emailID
+	Hash    bodyHash
+	Arrived modSeq
+	IDs     []msgIDHash
+	Places  []place
+}
+
+func (r *emailRow) room() int { return 1 + 10 + 32 + 10 + 20 + 8*len(r.IDs) + 10*len(r.Places) }
+
+func (r *emailRow) appendTo(b []byte) []byte {
+	b = binary.AppendUvarint(append(b, rowVersion), uint64(r.Thread))
+	b = append(b, r.Hash[:]...)
+	b = binary.AppendUvarint(b, r.Arrived)
+	b = binary.AppendUvarint(b, uint64(len(r.IDs)))
+	for i := range r.IDs {
+		b = append(b, r.IDs[i][:]...)
+	}
+	b = binary.AppendUvarint(b, uint64(len(r.Places)))
+	for _, p := range r.Places {
+		b = binary.AppendUvarint(b, uint64(p.Box))
+		b = binary.AppendUvarint(b, uint64(p.UID))
+	}
+	return b
+}
+
+func decodeEmail(b []byte) (r emailRow, err error) {
+	d := decoder{b: b}
+	d.version()
+	r.Thread = emailID(d.uvarint())
+	copy(r.Hash[:], d.take(32))
+	r.Arrived = d.uvarint()
+	r.IDs = make([]msgIDHash, d.count(8))
+	for i := range r.IDs {
+		copy(r.IDs[i][:], d.take(8))
+	}
+	r.Places = make([]place, d.count(2), 4)
+	for i := range r.Places {
+		r.Places[i] = place{boxID(d.uvarint()), uid(d.uvarint())}
+	}
+	return r, d.err("an email")
+}
+
+type msgIDRow struct {
+	Thread emailID
+	Count  uint64
+}
+
+func (r *msgIDRow) appendTo(b []byte) []byte {
+	b = binary.AppendUvarint(append(b, rowVersion), uint64(r.Thread))
+	return binary.AppendUvarint(b, r.Count)
+}
+
+func decodeMsgID(b []byte) (r msgIDRow, err error) {
+	d := decoder{b: b}
+	d.version()
+	r.Thread, r.Count = emailID(d.uvarint()), d.uvarint()
+	return r, d.err("a Message-ID")
+}
+
+type goneMessage struct {
+	UID   uid
+	Email emailID
+}
+
+// logRow is one entry of the change log.
+type logRow struct {
+	Flags imap.UIDSet
+	Gone  []goneMessage // in UID order
+	All   uid           // every UID below it is gone; their emails live on elsewhere (RENAME of INBOX)
+}
+
+func (r *logRow) appendTo(b []byte) []byte {
+	b = appendSet(append(b, rowVersion), r.Flags)
+	b = binary.AppendUvarint(b, uint64(len(r.Gone)))
+	last := uid(0)
+	for _, g := range r.Gone {
+		b = binary.AppendUvarint(b, uint64(g.UID-last))
+		b = binary.AppendUvarint(b, uint64(g.Email))
+		last = g.UID
+	}
+	return binary.AppendUvarint(b, uint64(r.All))
+}
+
+// decodeLog adds the UIDs of an entry to the sets.
+func decodeLog(b []byte, flags, gone *imap.UIDSet) error {
+	d := decoder{b: b}
+	d.version()
+	d.set(flags)
+	last := uint64(0)
+	for n := d.count(2); n > 0; n-- {
+		last += d.uvarint()
+		d.uvarint()
+		if last == 0 || last > maxUID {
+			d.fail()
+			break
+		}
+		gone.Add(imap.UID(last))
+	}
+	if all := d.uvarint(); all > 1 && all <= maxUID {
+		gone.AddRange(1, imap.UID(all-1))
+	}
+	return d.err("the change log")
+}
+
+type bodyRow struct {
+	Generation uint64
+	Size       int64
+}
+
+func (r *bodyRow) appendTo(b []byte) []byte {
+	b = binary.AppendUvarint(append(b, rowVersion, algorithmPlain), r.Generation)
+	return binary.AppendUvarint(b, uint64(r.Size))
+}
+
+func decodeBody(own []byte) (r bodyRow, err error) {
+	d := decoder{b: own}
+	d.version()
+	if d.octet() != algorithmPlain {
+		d.fail()
+	}
+	r.Generation, r.Size = d.uvarint(), int64(d.uvarint())
+	return r, d.err("a body")
+}
+
+func appendKeywords(b []byte, names []string) []byte {
+	b = binary.AppendUvarint(append(b, rowVersion), uint64(len(names)))
+	for _, n := range names {
+		b = appendString(b, n)
+	}
+	return b
+}
+
+func decodeKeywords(b []byte) ([]string, error) {
+	d := decoder{b: b}
+	d.version()
+	names := make([]string, d.count(1))
+	for i := range names {
+		names[i] = string(d.bytes())
+	}
+	return names, d.err("the keywords")
+}
