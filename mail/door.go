@@ -42,6 +42,14 @@ type Preparer interface {
 	Prepare(ctx context.Context) ([]Reply, error)
 }
 
+// An Amender is a Transaction whose accepted recipients can still be changed after the content and before Prepare
+// or Commit, because a guard gave its last word on them.
+type Amender interface {
+	// Amend replaces where the i-th accepted recipient goes: to folder, or with drop nowhere; a dropped recipient
+	// still has its place in the replies, whose value there means nothing.
+	Amend(i int, folder string, drop bool) error
+}
+
 // DoorFunc is a function as a Door.
 type DoorFunc func(ctx context.Context, s *Session) (Receiver, error)
 

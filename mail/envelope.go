@@ -70,6 +70,10 @@ type Recipient struct {
 	DeliveryID string // a repeated id answers 250 and stores nothing; XDELIVERY between our rooms
 	Params     []Param
 
+	// Failed says that this recipient is refused for good and its sender has not been told: a queue does not try
+	// it, it only reports it, where a report may go. Doors that deliver refuse a recipient with Failed set.
+	Failed *Reply
+
 	// Targets may be set by the Receiver that accepts: where the message really goes. Empty: to Address.
 	// A transaction that keeps nothing (a guard) sets it; a caller that delivers follows it.
 	Targets []Target

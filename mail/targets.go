@@ -14,7 +14,7 @@ var errTargets = errors.New("mail: targets are not of the form <path>[;folder=NA
 //
 //	<path>[;folder=NAME][;remote][ <path>...]
 //
-// NAME is xtext (RFC 3461 section 4).
+// NAME is xtext (RFC 3461 section 4) with the semicolon encoded too.
 func FormatTargets(ts []Target) string {
 	var b strings.Builder
 	for i, t := range ts {
@@ -24,7 +24,7 @@ func FormatTargets(ts []Target) string {
 		b.WriteString(t.Address.Path())
 		if t.Folder != "" {
 			b.WriteString(";folder=")
-			b.WriteString(EncodeXtext(t.Folder))
+			b.WriteString(strings.ReplaceAll(EncodeXtext(t.Folder), ";", "+3B"))
 		}
 		if t.Remote {
 			b.WriteString(";remote")

@@ -1,0 +1,309 @@
+package mta
+
+import (
+	"context"
+
+	"github.com/samotop/samotop/mail"
+)
+
+// Commit asks the guard for its last word, commits the queue and the Mailbox, sees to it that what is owed is
+// queued, and answers.
+func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
+	t.start()
+	defer t.Abort() //nolint:errcheck // what was committed stays; the rest is given up
+	if t.hops.looping() {
+		return nil, mail.NewReply(554, mail.Enhanced{5, 4, 6}, "Too many hops: this message is looping")
+	}
+	if err := t.judge(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.amend(ctx); err != nil {
+		return nil, err
+	}
+	t.settle(ctx)
+	replies, err := t.answer(ctx)
+	if err == nil {
+		t.log(ctx, replies)
+	}
+	return replies, err
+}
+
+// judge takes the guard's final verdict for each recipient. Where peers want one answer for all, a recipient that
+// is put off puts off the message: nothing was taken yet, so nothing can double.
+func (t *transaction) judge(ctx context.Context) error {
+	verdicts, err := t.guard.Commit(ctx)
+	if err != nil {
+		return err
+	}
+	if len(verdicts) != t.guarded {
+		return mail.NewReply(451, mail.Enhanced{4, 3, 0}, "Temporary local problem, please try again later")
+	}
+	for i := range t.recipients {
+		rec := &t.recipients[i]
+		v := verdicts[rec.guardIndex]
+		switch {
+		case v.Code == 251:
+			if err := t.refile(rec, v.Text); err != nil {
+				return err
+			}
+		case v.Positive():
+		case v.Temporary() && !t.s.LMTP:
+			return &v
+		default:
+			rec.refused = &v
+		}
+	}
+	for i := range t.targets {
+		t.targets[i].unused = true
+	}
+	for i := range t.recipients {
+		if rec := &t.recipients[i]; rec.refused == nil {
+			for _, at := range rec.targets {
+				t.targets[at].unused = false
+			}
+		}
+	}
+	return nil
+}
+
+// refile follows a last word that names folders. Addresses were settled at RCPT: the content has gone there.
+func (t *transaction) refile(rec *recipient, text string) error {
+	wanted, err := mail.ParseTargets(text)
+	if err != nil {
+		return err
+	}
+	for _, w := range wanted {
+		found := false
+		for _, at := range rec.targets {
+			if have := &t.targets[at]; have.Address == w.Address && have.Remote == w.Remote {
+				have.Folder, found = w.Folder, true
+			}
+		}
+		if !found {
+			return mail.NewReply(451, mail.Enhanced{4, 3, 5}, "Temporary local problem, please try again later")
+		}
+	}
+	return nil
+}
+
+// amend tells the Mailbox and the queue what the guard changed. A room that cannot be told gets the message again,
+// from the spool.
+func (t *transaction) amend(ctx context.Context) error {
+	for _, p := range []*part{&t.queue, &t.mailbox} {
+		if p.failed() || !t.changed(p) {
+			continue
+		}
+		a, ok := p.tx.(mail.Amender)
+		if !ok {
+			if err := t.again(ctx, p); err != nil {
+				p.fail(err)
+			}
+			continue
+		}
+		for i := range t.targets {
+			if x := &t.targets[i]; x.part == p && x.index >= 0 && (x.unused || x.Folder != x.handed.Folder) {
+				if err := a.Amend(x.index, x.Folder, x.unused); err != nil {
+					return err
+				}
+				x.handed.Folder = x.Folder
+			}
+		}
+	}
+	return nil
+}
+
+func (t *transaction) changed(p *part) bool {
+	for i := range t.targets {
+		if x := &t.targets[i]; x.part == p && x.index >= 0 && (x.unused || x.Folder != x.handed.Folder) {
+			return true
+		}
+	}
+	return false
+}
+
+// again begins the transaction of a part anew with the targets that are left, and their folders.
+func (t *transaction) again(ctx context.Context, p *part) error {
+	p.tx.Abort() //nolint:errcheck // replaced
+	door, at := t.config().Mailbox, &t.r.mailbox
+	if p == &t.queue {
+		door, at = t.config().Queue, &t.r.queue
+	}
+	tx, err := t.r.open(ctx, t.s, door, at, t.from)
+	if err != nil {
+		return err
+	}
+	p.tx, p.accepted = tx, 0
+	for i := range t.targets {
+		x := &t.targets[i]
+		if x.part != p || x.index < 0 {
+			continue
+		}
+		x.index, x.handed.Folder = -1, x.Folder
+		if x.unused {
+			continue
+		}
+		if err := tx.Recipient(ctx, &x.handed); err != nil {
+			x.reply = *mail.AsReply(err)
+			continue
+		}
+		x.index = p.accepted
+		p.accepted++
+	}
+	return t.resend(tx)
+}
+
+// resend writes the trace fields and the spooled content.
+func (t *transaction) resend(tx mail.Transaction) error {
+	tx.Trace(t.received())
+	tx.Trace(t.fields...)
+	return t.spool.copyTo(tx)
+}
+
+// settle commits both parts. Where there are two, each prepares first if it can, so that a refusal is known before
+// anything is taken; the one that cannot prepare comes last.
+func (t *transaction) settle(ctx context.Context) {
+	order := []*part{&t.queue, &t.mailbox}
+	live := order[:0:0]
+	for _, p := range order {
+		switch {
+		case p.failed():
+		case t.wanted(p):
+			live = append(live, p)
+		default:
+			p.tx.Abort() //nolint:errcheck // nothing was wanted of it
+		}
+	}
+	if len(live) == 2 {
+		if _, ok := live[0].tx.(mail.Preparer); !ok {
+			live[0], live[1] = live[1], live[0]
+		}
+		for _, p := range live {
+			if prep, ok := p.tx.(mail.Preparer); ok {
+				if _, err := prep.Prepare(ctx); err != nil {
+					p.fail(err)
+				}
+			}
+		}
+	}
+	for _, p := range live {
+		if p.err == nil {
+			if p.replies, p.err = p.tx.Commit(ctx); p.err == nil && len(p.replies) != p.accepted {
+				p.err = mail.NewReply(451, mail.Enhanced{4, 3, 0}, "Temporary local problem, please try again later")
+			}
+		}
+	}
+	for i := range t.targets {
+		x := &t.targets[i]
+		switch {
+		case x.index < 0, x.unused: // keeps the refusal it has
+		case x.part.err != nil:
+			x.reply = *mail.AsReply(x.part.err)
+		default:
+			x.reply = x.part.replies[x.index]
+		}
+	}
+}
+
+// wanted reports whether any target of the part is to be kept.
+func (t *transaction) wanted(p *part) bool {
+	for i := range t.targets {
+		if x := &t.targets[i]; x.part == p && x.index >= 0 && !x.unused {
+			return true
+		}
+	}
+	return false
+}
+
+// answer gives one reply for each recipient. What is owed, because some target took the message and another did
+// not, is queued first.
+func (t *transaction) answer(ctx context.Context) ([]mail.Reply, error) {
+	replies := make([]mail.Reply, len(t.recipients))
+	taken := false
+	for i := range t.recipients {
+		rec := &t.recipients[i]
+		if rec.refused != nil {
+			replies[i] = *rec.refused
+			continue
+		}
+		of := make([]mail.Reply, len(rec.targets))
+		for j, at := range rec.targets {
+			of[j] = t.targets[at].reply
+		}
+		replies[i] = mail.Agree(of)
+		taken = taken || replies[i].Positive()
+	}
+	if !taken {
+		return replies, nil
+	}
+	owed := t.owed(replies)
+	if len(owed) == 0 {
+		return replies, nil
+	}
+	queued, err := t.enqueue(ctx, owed)
+	if err != nil {
+		// The peer will send all of it again, and what was taken already will be there twice: better than not at all.
+		t.config().Log.WarnContext(ctx, "message taken by some targets only, and the rest could not be queued: the sender's retry will double it",
+			"id", t.id, "error", err)
+		return nil, mail.AsReply(err)
+	}
+	for i := range replies {
+		if !replies[i].Positive() && !t.s.LMTP {
+			replies[i] = queued
+		}
+	}
+	return replies, nil
+}
+
+// owed lists what must be queued because the answer will be that the message was taken: the targets that did not
+// take it, and recipients that the guard refused at the end. In LMTP each recipient has an answer of its own, so
+// only the targets of those that were taken in part are owed.
+func (t *transaction) owed(replies []mail.Reply) []mail.Recipient {
+	var owed []mail.Recipient
+	listed := make([]bool, len(t.targets))
+	for i := range t.recipients {
+		rec := &t.recipients[i]
+		if rec.refused != nil {
+			if !t.s.LMTP {
+				owed = append(owed, mail.Recipient{Address: rec.Address, Notify: rec.Notify, Original: rec.Original, Failed: rec.refused})
+			}
+			continue
+		}
+		if t.s.LMTP && !replies[i].Positive() {
+			continue
+		}
+		for _, at := range rec.targets {
+			if x := &t.targets[at]; !x.reply.Positive() && !listed[at] {
+				listed[at] = true
+				owed = append(owed, x.handed)
+			}
+		}
+	}
+	return owed
+}
+
+// enqueue puts the message into the queue for those to whom it is owed.
+func (t *transaction) enqueue(ctx context.Context, owed []mail.Recipient) (mail.Reply, error) {
+	tx, err := t.r.open(ctx, t.s, t.config().Queue, &t.r.queue, t.from)
+	if err != nil {
+		return mail.Reply{}, err
+	}
+	defer tx.Abort() //nolint:errcheck // committed or given up
+	for i := range owed {
+		if err := tx.Recipient(ctx, &owed[i]); err != nil {
+			return mail.Reply{}, err
+		}
+	}
+	if err := t.resend(tx); err != nil {
+		return mail.Reply{}, err
+	}
+	replies, err := tx.Commit(ctx)
+	if err != nil {
+		return mail.Reply{}, err
+	}
+	for i := range replies {
+		if !replies[i].Positive() {
+			return mail.Reply{}, &replies[i]
+		}
+	}
+	return mail.Agree(replies), nil
+}
