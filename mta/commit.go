@@ -90,7 +90,7 @@ func (t *transaction) refile(rec *recipient, text string) error {
 // from the spool.
 func (t *transaction) amend(ctx context.Context) error {
 	for _, p := range []*part{&t.queue, &t.mailbox} {
-		if p.failed() || !t.changed(p) {
+		if p.failed() || !t.changed(p) || !t.wanted(p) {
 			continue
 		}
 		a, ok := p.tx.(mail.Amender)

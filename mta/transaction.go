@@ -27,7 +27,7 @@ type transaction struct {
 	fields  []mail.Field // added by those in front of us
 	started bool         // content has begun
 	hops    hopCounter
-	spool   *spool // a copy, if some target may owe what another took
+	spool   *spool // a copy, if some target may owe what another took or must be asked anew
 	size    int64
 }
 
@@ -153,7 +153,7 @@ func (t *transaction) start() {
 		tx.Trace(t.received())
 		tx.Trace(t.fields...)
 	}
-	if _, amends := t.mailbox.tx.(mail.Amender); len(t.targets) > 1 || t.mailbox.accepted > 0 && !amends {
+	if len(t.targets) > 1 || len(t.recipients) > 1 || t.mailbox.fixed() || t.queue.fixed() {
 		t.spool = &spool{memory: t.config().SpoolMemoryOctets, dir: t.config().SpoolDir}
 	}
 }
@@ -206,6 +206,12 @@ func (t *transaction) Write(p []byte) (int, error) {
 func (p *part) fail(err error) {
 	p.err = err
 	p.tx.Abort() //nolint:errcheck // it has failed already
+}
+
+// fixed reports whether the part's recipients cannot be changed after the content.
+func (p *part) fixed() bool {
+	_, amends := p.tx.(mail.Amender)
+	return p.tx != nil && !amends
 }
 
 // failed reports whether nothing can come of the part.
