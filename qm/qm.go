@@ -1,0 +1,123 @@
+// Package qm is the queue manager: it takes responsibility for messages and decides when and where each of them goes
+// next, until every recipient has it or its sender knows why not.
+//
+//	q, err := qm.Open(ctx, qm.Config{Engine: engine, Local: mailbox, Rules: accounts, Resolver: dns, Hostname: host})
+//	go q.Run(ctx)         // delivers until ctx ends
+//	door := q.Door()      // msa and mta hand messages in here
+//	err = q.Drain(ctx)    // no new attempts; what is on the wire may finish
+//
+// # Promises
+//
+// A message is on disk before Door's Commit answers 250: one body, one row per recipient. Every recipient ends
+// delivered, or reported to the sender (RFC 3464), or is still queued; never two of them: a report is put into the
+// queue by the batch that takes the recipient out. Local recipients are delivered exactly once, by their delivery id.
+// Towards others a message is sent twice only where the answer to its end was lost, or was not yet recorded when we
+// crashed; the log says so each time.
+//
+// A destination that does not answer delays no other: each has its own line, its own number of connections and its
+// own pause. Memory is bounded by Limits however long the queue is, and a start does not read the queue.
+//
+// # Failures
+//
+// 4yz and whatever breaks is tried again, in intervals growing from Schedule.First to Schedule.Max, until
+// Schedule.Expire; 5yz is final at once. If the engine stops (store.ErrFenced) nothing more is taken or sent.
+package qm
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/resolver"
+	"github.com/samotop/samotop/store"
+)
+
+// Rules says where a recipient's mail goes.
+type Rules interface {
+	// Resolve returns the targets of a forward-path: for an address of ours the mailboxes and outside addresses it
+	// stands for; for any other {Address: to, Remote: true}. A *mail.Reply refuses (550 5.1.1); any other error is
+	// temporary.
+	Resolve(ctx context.Context, to mail.Address) ([]mail.Target, error)
+}
+
+// Config of Open. Engine, Local, Rules, Resolver and Hostname are required.
+type Config struct {
+	Engine   store.Engine
+	Local    mail.Door // takes local recipients; knows Recipient.DeliveryID
+	Rules    Rules
+	Resolver resolver.Resolver
+	Routes   []Route // first match wins; none matches: MX
+	Hostname string  // our name in EHLO and in reports
+
+	// TLS is the client's configuration: roots, certificates. ServerName and InsecureSkipVerify are set for each
+	// connection. nil: the system's roots.
+	TLS *tls.Config
+	// Dial makes connections, "tcp" and "unix"; nil is a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	Schedule Schedule
+	Limits   Limits
+
+	// Contact is told in reports as the way to reach a human; default postmaster@Hostname.
+	Contact string
+
+	// Lane is which part of the queue this manager writes to and serves; several managers that share an engine
+	// have different ones. Shared says that others may use the engine: then Open waits until a lease left by a
+	// manager that is gone has ended, instead of taking it over at once.
+	Lane   uint8
+	Shared bool
+
+	Clock func() time.Time // nil: time.Now
+	Rand  io.Reader        // seeds ids and jitter; nil: crypto/rand
+	Log   *slog.Logger     // nil: none
+}
+
+// Limits bound what the queue manager uses. Zero means the default.
+type Limits struct {
+	MaxConnections     int           // deliveries at once, all destinations; default 100
+	MaxPerDestination  int           // connections to one destination; default 20
+	MaxLocal           int           // deliveries to Local at once; default 32
+	MaxRecipients      int           // of one message taken; default 1000; over it 452 4.5.3
+	MaxTargets         int           // that one message may expand to; default 10,000
+	MaxSendRecipients  int           // of one transaction to another server; default 100 (RFC 5321 section 4.5.3.1.8)
+	MaxSendMessages    int           // over one connection; default 1000
+	MaxHops            int           // Received fields; default 50; over it 554 5.4.6
+	MaxHosts           int           // addresses tried in one attempt; default 10
+	MaxMessageBytes    int64         // body taken; default 1 GiB
+	MaxMemoryBytes     int64         // bodies of fresh messages kept in memory; default 64 MiB
+	MaxMemoryBodyBytes int           // the largest such; default 128 KiB
+	MaxDestinations    int           // known in memory at once; default 20,000
+	MaxLineItems       int           // recipients of one destination in memory; default 200
+	IdleConnectionTime time.Duration // a connection is kept open for the next message; default 5 s
+	LeaseTime          time.Duration // default 30 s
+}
+
+// QM is a queue manager. It is safe for concurrent use.
+type QM struct {
+	cfg Config
+}
+
+// Errors.
+var (
+	ErrNoMessage = errors.New("qm: no such message in the queue")
+	ErrBusy      = errors.New("qm: the message is being delivered at this moment")
+	ErrLease     = errors.New("qm: another queue manager serves this lane")
+)
+
+// Open opens the queue in the engine and takes the lease on its lane. The queue is not read.
+func Open(ctx context.Context, cfg Config) (*QM, error) { return &QM{cfg: cfg}, nil }
+
+// Door takes messages: for local recipients and for remote ones.
+func (q *QM) Door() mail.Door { return mail.Unassigned }
+
+// Run delivers until ctx ends or the engine stops. It returns nil after Drain or when ctx ended.
+func (q *QM) Run(ctx context.Context) error { return nil }
+
+// Drain begins no new attempt, lets those on the wire finish until ctx ends, and marks the queue as closed cleanly.
+// Door still takes messages. The engine stays open.
+func (q *QM) Drain(ctx context.Context) error { return nil }
