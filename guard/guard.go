@@ -1,0 +1,42 @@
+// Package guard is the room that answers, for each recipient, whether this sender may write to him and where the
+// mail really goes. It is a mail.Door whose Receiver keeps nothing: RCPT gives the first verdict, and after the
+// content the reply to each recipient is the final one.
+//
+//	door := guard.New(guard.Config{Rules: rules})
+//
+// Verdicts at RCPT: 550 5.7.1 for a domain that is not ours, 550 5.1.1 for an unknown user, 550 5.2.1 for a
+// disabled account; otherwise Recipient.Targets says where to deliver. A Rules that fails gives 451 4.3.0.
+//
+// Promises. The Door is safe for concurrent use and holds no memory per message but its recipients.
+package guard
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/samotop/samotop/mail"
+)
+
+// Resolution is where the mail to an address goes.
+type Resolution struct {
+	OurDomain bool          // the domain is ours: false refuses to relay
+	Disabled  bool          // there is such an account, and it takes no mail
+	Targets   []mail.Target // where it goes; none: there is no such user
+}
+
+// Rules knows the addresses. It is safe for concurrent use.
+type Rules interface {
+	// Resolve finds out where the mail to an address goes. An address without a domain is the bare <postmaster>.
+	// That there is no such user is no error; a *mail.Reply refuses with that reply.
+	Resolve(ctx context.Context, a mail.Address) (Resolution, error)
+}
+
+// MaxRecipients is the most recipients of one transaction when Config says nothing.
+const MaxRecipients = 1000
+
+// Config says what New needs.
+type Config struct {
+	Rules         Rules
+	MaxRecipients int          // accepted in one transaction; 0: MaxRecipients
+	Log           *slog.Logger // nil: none
+}
