@@ -19,12 +19,13 @@ type Receiver interface {
 	Begin(ctx context.Context, s *Session, from Sender) (Transaction, error)
 }
 
-// Transaction is one message on its way. Calls come in the order Recipient..., Trace..., Write..., [Prepare,]
-// Commit or Abort. Abort may come at any time, also after Commit, when it does nothing.
+// Transaction is one message on its way. Calls come in the order Recipient..., Write..., [Prepare,] Commit or Abort,
+// with Trace anywhere before Prepare and Commit. Abort may come at any time, also after Commit, when it does nothing.
 type Transaction interface {
 	// Recipient is RCPT TO: nil accepts and may set r.Targets; a *Reply refuses that recipient only.
 	Recipient(ctx context.Context, r *Recipient) error
-	// Trace adds header fields in front of the message, the last added on top; never part of the body.
+	// Trace adds header fields in front of the message, the last added on top; never part of the body. It may come
+	// after the content, which a signature has to wait for.
 	Trace(fields ...Field)
 	// Write takes content octets, dot-unstuffed; lines end in CRLF unless BodyBinary. It must not keep p. An error
 	// fails the message; the server reads the rest of the content, throws it away and answers with AsReply.
