@@ -74,9 +74,9 @@ func (p *Part) Charset() string {
 // Content-Type; "" if there is none.
 func (p *Part) FileName() string {
 	if n := param(p.DispositionParams, "filename"); n != "" {
-		return DecodeText([]byte(n))
+		return n
 	}
-	return DecodeText([]byte(p.Param("name")))
+	return p.Param("name")
 }
 
 // RawParams returns the parameters of Content-Type as they were written: unquoted and unfolded, but RFC 2231

@@ -7,31 +7,6 @@ import (
 	"github.com/samotop/samotop/mail"
 )
 
-// Parser finds the structure of a message that is written to it.
-type Parser struct {
-	l    Limits
-	head []byte
-	n    int64
-}
-
-// NewParser makes a Parser.
-func NewParser(l Limits) *Parser { return &Parser{l: l.withDefaults()} }
-
-// Write takes the next octets of the message. It never fails.
-func (p *Parser) Write(b []byte) (int, error) { p.n += int64(len(b)); return len(b), nil }
-
-// Close ends the message and returns its structure.
-func (p *Parser) Close() *Part {
-	return &Part{Type: "text", Subtype: "plain", Encoding: "7bit", End: p.n}
-}
-
-// Parse reads a message to its end. Errors are those of r.
-func Parse(r io.Reader, l Limits) (*Part, error) {
-	p := NewParser(l)
-	_, err := io.Copy(p, r)
-	return p.Close(), err
-}
-
 // DecodeText decodes an unstructured field or a phrase to UTF-8: RFC 2047 encoded words, raw UTF-8, else
 // windows-1252.
 func DecodeText(raw []byte) string { return string(raw) }
@@ -64,24 +39,6 @@ func ParseDate(raw []byte) (time.Time, bool) { return time.Time{}, false }
 
 // FormatDate writes t as a Date field has it.
 func FormatDate(t time.Time) string { return t.Format("Mon, 2 Jan 2006 15:04:05 -0700") }
-
-// MediaType is a Content-Type (RFC 2045 section 5.1).
-type MediaType struct {
-	Type, Subtype string  // lower case; both empty if it cannot be read
-	Params        []Param // decoded (RFC 2231), in order
-}
-
-// Param returns the value of the first parameter of that name (lower case), or "".
-func (m MediaType) Param(name string) string { return param(m.Params, name) }
-
-// ParseMediaType reads the value of Content-Type.
-func ParseMediaType(raw []byte) MediaType { return MediaType{} }
-
-// ParseParams reads the value of a field like Content-Disposition: a token in lower case, and its parameters decoded.
-func ParseParams(raw []byte) (value string, params []Param) { return "", nil }
-
-// ParseRawParams is ParseParams with the parameters as they were written: unquoted, but not decoded (RFC 2231).
-func ParseRawParams(raw []byte) (value string, params []Param) { return "", nil }
 
 // DecodeBody decodes a content transfer encoding (RFC 2045 section 6), leniently: base64, quoted-printable,
 // x-uuencode; anything else is the identity. Errors are those of r.
