@@ -40,3 +40,47 @@ type Config struct {
 	MaxRecipients int          // accepted in one transaction; 0: MaxRecipients
 	Log           *slog.Logger // nil: none
 }
+
+// New makes the Door. It can never accept anybody without Rules: mail.Chain refuses it then.
+func New(c Config) mail.Door {
+	if c.MaxRecipients <= 0 {
+		c.MaxRecipients = MaxRecipients
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &door{c: c}
+}
+
+type door struct{ c Config }
+
+var (
+	_ mail.Door        = (*door)(nil)
+	_ mail.Checker     = (*door)(nil)
+	_ mail.Receiver    = (*receiver)(nil)
+	_ mail.Transaction = (*transaction)(nil)
+	_ mail.Preparer    = (*transaction)(nil)
+)
+
+// Check is of mail.Checker.
+func (d *door) Check() error {
+	if d.c.Rules == nil {
+		return errNoRules
+	}
+	return nil
+}
+
+// Open is of mail.Door. Who may connect is decided in front of the guard.
+func (d *door) Open(context.Context, *mail.Session) (mail.Receiver, error) {
+	if err := d.Check(); err != nil {
+		return nil, mail.AsReply(err)
+	}
+	return &receiver{c: &d.c}, nil
+}
+
+type receiver struct{ c *Config }
+
+// Begin is of mail.Receiver.
+func (r *receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
+	return &transaction{c: r.c, session: s.ID, from: from.Address}, ctx.Err()
+}
