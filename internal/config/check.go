@@ -1,0 +1,266 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/idna"
+
+	"github.com/samotop/samotop/mail"
+)
+
+// fault records that something is wrong with a key.
+func (l *loader) fault(key, remedy, what string, args ...any) {
+	at, ok := l.at[key]
+	if !ok {
+		at.file = l.files[0]
+	}
+	l.faultAt(at, key, remedy, what, args...)
+}
+
+func (l *loader) faultAt(at place, key, remedy, what string, args ...any) {
+	l.faults = append(l.faults, Fault{at.file, at.line, key, fmt.Sprintf(what, args...), remedy})
+}
+
+// check turns what was read into a Config.
+func (l *loader) check() *Config {
+	c := &Config{Dir: l.dir, Files: l.files}
+	c.Hostname = l.hostname()
+	c.TLS = l.tls()
+	c.DNS = l.dns()
+	c.MTA = l.mta()
+	c.MSA.Listen = l.listen("msa.listen", l.raw.MSA.Listen, []string{"smtps", "smtp"},
+		Listen{"smtps", anyPort(465)}, Listen{"smtp", anyPort(587)})
+	if on := l.raw.MSA.DKIM; on != nil && *on {
+		l.fault("msa.dkim", "set dkim = false, or take the line out", "this version does not sign with DKIM")
+	}
+	c.Mailbox.Listen = l.listen("mailbox.listen", l.raw.Mailbox.Listen, []string{"imap", "imaps", "lmtp"},
+		Listen{"imap", anyPort(143)}, Listen{"imaps", anyPort(993)}, Listen{"lmtp", netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 24)})
+	l.lmtpOnLoopback(c.Mailbox.Listen)
+	c.Mailbox.PlaintextLoopback = value(l.raw.Mailbox.PlaintextLoopback)
+	l.twice(c)
+	c.Routes = l.allRoutes()
+	l.links()
+	return c
+}
+
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+func (l *loader) hostname() string {
+	const remedy = "write the full name that the MX record and the certificate have, such as hostname = \"mx.example.org\""
+	if l.raw.Hostname == nil {
+		if len(l.faults) == 0 { // else the file was not understood at all
+			l.fault("hostname", remedy, "is missing")
+		}
+		return ""
+	}
+	name := strings.ToLower(strings.TrimSuffix(*l.raw.Hostname, "."))
+	if a, err := idna.Lookup.ToASCII(name); err == nil {
+		name = a // RFC 5321 section 2.3.5: what we say in EHLO
+	}
+	switch {
+	case strings.HasPrefix(name, "["), net.ParseIP(name) != nil:
+		l.fault("hostname", remedy, "%q is an address, not a name", *l.raw.Hostname)
+	case !mail.IsDomain(name):
+		l.fault("hostname", remedy, "%q is not a host name", *l.raw.Hostname)
+	case !strings.Contains(name, "."):
+		l.fault("hostname", remedy, "%q is not a full name: other servers refuse such an EHLO", *l.raw.Hostname)
+	}
+	return name
+}
+
+// path makes a path absolute: relative ones begin at DIR.
+func (l *loader) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(l.dir, p)
+}
+
+func (l *loader) tls() TLS {
+	r := &l.raw.TLS
+	if (r.Cert == nil) != (r.Key == nil) {
+		key, other := "tls.cert", "key"
+		if r.Cert == nil {
+			key, other = "tls.key", "cert"
+		}
+		l.fault(key, "name both files", "stands without %s", other)
+	}
+	for key, p := range map[string]*string{"tls.cert": r.Cert, "tls.key": r.Key} {
+		if p != nil && *p == "" {
+			l.fault(key, "name the file, or take the line out to use "+TLSDir+"/ in the directory of the house", "is empty")
+		}
+	}
+	t := TLS{Cert: l.path(value(r.Cert)), Key: l.path(value(r.Key)), CA: l.path(value(r.CA))}
+	if r.Cert == nil && r.Key == nil {
+		t.Cert, t.Key = filepath.Join(l.dir, TLSDir, CertName), filepath.Join(l.dir, TLSDir, KeyName)
+	}
+	return t
+}
+
+func (l *loader) dns() DNS {
+	d := DNS{TrustAD: value(l.raw.DNS.TrustAD)}
+	for _, s := range value(l.raw.DNS.Resolver) {
+		a, err := addrPort(s, 53)
+		if err != nil || a.Port() == 0 || !a.Addr().IsValid() || a.Addr().IsUnspecified() {
+			l.fault("dns.resolver", "write its address and port, such as \"127.0.0.1:53\" or \"[::1]:53\"", "%q is not an address", s)
+			continue
+		}
+		d.Resolvers = append(d.Resolvers, a)
+	}
+	if d.TrustAD && len(value(l.raw.DNS.Resolver)) == 0 {
+		// RFC 4035 section 4.9.3: the AD bit means something only over a path that can be trusted.
+		l.fault("dns.trust_ad", "name a validating resolver on this machine or a secure link in dns.resolver", "needs dns.resolver: whose answers should be trusted is not said")
+	}
+	return d
+}
+
+func (l *loader) mta() MTA {
+	r := &l.raw.MTA
+	m := MTA{
+		Listen:                   l.listen("mta.listen", r.Listen, []string{"smtp"}, Listen{"smtp", anyPort(25)}),
+		MaxMessageBytes:          l.limit("mta.max_message_bytes", value(r.MaxMessageBytes), r.MaxMessageBytes != nil, 64<<10, 1<<40),       // RFC 5321 section 4.5.3.1.7: at least 64K octets
+		MaxRecipients:            int(l.limit("mta.max_recipients", int64(value(r.MaxRecipients)), r.MaxRecipients != nil, 100, 1_000_000)), // RFC 5321 section 4.5.3.1.8: at least 100
+		MaxConnections:           int(l.limit("mta.max_connections", int64(value(r.MaxConnections)), r.MaxConnections != nil, 1, 1_000_000)),
+		MaxConnectionsPerAddress: int(l.limit("mta.max_connections_per_address", int64(value(r.MaxConnectionsPerAddress)), r.MaxConnectionsPerAddress != nil, 1, 1_000_000)),
+	}
+	for _, s := range value(r.Trusted) {
+		if p, ok := l.trusted(s); ok {
+			m.Trusted = append(m.Trusted, p)
+		}
+	}
+	l.checks(r.Checks)
+	return m
+}
+
+func (l *loader) limit(key string, v int64, given bool, least, most int64) int64 {
+	if given && (v < least || v > most) {
+		l.fault(key, "take the line out to use the default", "%d is not between %d and %d", v, least, most)
+	}
+	return v
+}
+
+// trusted reads a network whose machines may tell us the true client of a connection. It gives no right to relay.
+func (l *loader) trusted(s string) (netip.Prefix, bool) {
+	const key = "mta.trusted"
+	p, err := netip.ParsePrefix(s)
+	if a, aerr := netip.ParseAddr(s); err != nil && aerr == nil && a.Zone() == "" {
+		p, err = a.Prefix(a.BitLen())
+	}
+	if err != nil {
+		l.fault(key, "write a network or an address, such as \"192.0.2.7\" or \"192.0.2.0/28\"", "%q is not a network", s)
+		return p, false
+	}
+	if least := map[bool]int{true: 8, false: 16}[p.Addr().Is4()]; p.Bits() < least {
+		l.fault(key, "name the few machines that stand in front of this one", "%s is so wide that strangers could claim any address", p)
+		return p, false
+	}
+	return p.Masked(), true
+}
+
+// checks accepts what means that nothing is checked: false or an empty list.
+func (l *loader) checks(v any) {
+	switch v := v.(type) {
+	case nil:
+		return
+	case bool:
+		if !v {
+			return
+		}
+	case []any:
+		if len(v) == 0 {
+			return
+		}
+	}
+	l.fault("mta.checks", "set checks = [], or take the line out", "this version has no sender checks")
+}
+
+func anyPort(p uint16) netip.AddrPort { return netip.AddrPortFrom(netip.Addr{}, p) }
+
+// addrPort reads HOST:PORT where HOST is an address, or empty for all.
+func addrPort(s string, port uint16) (netip.AddrPort, error) {
+	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil && port != 0 {
+		return netip.AddrPortFrom(a, port), nil
+	}
+	if rest, ok := strings.CutPrefix(s, ":"); ok || strings.HasPrefix(s, "*:") {
+		n, err := strconv.ParseUint(strings.TrimPrefix(rest, "*:"), 10, 16)
+		return anyPort(uint16(n)), err
+	}
+	return netip.ParseAddrPort(s)
+}
+
+// listen reads the addresses of one room. Without a scheme an address gets the first that does not begin with TLS.
+func (l *loader) listen(key string, given *[]string, schemes []string, defaults ...Listen) []Listen {
+	if given == nil {
+		return defaults
+	}
+	var out []Listen
+	for _, s := range *given {
+		scheme, addr, ok := strings.Cut(s, "://")
+		if !ok {
+			scheme, addr = schemes[0], s
+			if strings.HasSuffix(scheme, "s") {
+				scheme = schemes[1]
+			}
+		}
+		a, err := addrPort(addr, 0)
+		if !slices.Contains(schemes, scheme) || err != nil || a.Port() == 0 {
+			l.fault(key, "write "+strings.Join(schemes, ":// or ")+":// with an address and a port, such as \""+defaults[0].Scheme+"://127.0.0.1:"+
+				utoa(defaults[0].Addr.Port())+"\", or \""+defaults[0].Scheme+"://:"+utoa(defaults[0].Addr.Port())+"\" for all addresses", "%q is not a listener of this room", s)
+			continue
+		}
+		out = append(out, Listen{scheme, a})
+	}
+	return out
+}
+
+// lmtpOnLoopback holds the law that LMTP over TCP, where nobody is asked who he is, is never open to a network.
+func (l *loader) lmtpOnLoopback(ls []Listen) {
+	for _, x := range ls {
+		if x.Scheme == "lmtp" && !x.Addr.Addr().Unmap().IsLoopback() {
+			l.fault("mailbox.listen", "use lmtp://127.0.0.1:24, or the socket "+RunDir+"/"+LMTPSocket,
+				"%s: LMTP over TCP is served on a loopback address only", x)
+		}
+	}
+}
+
+// twice reports an address that two listeners want.
+func (l *loader) twice(c *Config) {
+	seen := map[string]string{}
+	for _, room := range []struct {
+		key string
+		ls  []Listen
+	}{{"mta.listen", c.MTA.Listen}, {"msa.listen", c.MSA.Listen}, {"mailbox.listen", c.Mailbox.Listen}} {
+		for _, x := range room.ls {
+			hp := x.HostPort()
+			if first, ok := seen[hp]; ok {
+				l.fault(room.key, "give each listener a port of its own", "%s is taken by %s already", hp, first)
+				continue
+			}
+			seen[hp] = room.key
+		}
+	}
+}
+
+// links: rooms in processes of their own come with a later version.
+func (l *loader) links() {
+	k := &l.raw.Links
+	for _, p := range []struct {
+		name string
+		to   *string
+	}{{"accounts", k.Accounts}, {"guard", k.Guard}, {"mailbox", k.Mailbox}, {"mta", k.MTA}, {"msa", k.MSA}, {"qm", k.QM}, {"management", k.Management}} {
+		if p.to != nil && *p.to != "" {
+			l.fault("links."+p.name, "take the line out", "this version runs all rooms in one process")
+		}
+	}
+}

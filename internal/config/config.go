@@ -1,0 +1,111 @@
+// Package config reads what the owner of a house decides: DIR/samotop.toml and the drop-ins DIR/samotop.d/*.toml.
+//
+//	c, err := config.Load("/var/lib/samotop")
+//	if err != nil {
+//		fmt.Fprintln(os.Stderr, err) // one line for each fault: file, line, what is wrong, what to do
+//	}
+//
+// Promises. Nothing is ever written. A key that is not known is refused, and so is one that asks for something this
+// version does not do: a setting is never ignored. Everything that is wrong is reported at once. No setting opens a
+// relay: mail for others is taken only from people who have logged in, whatever stands in trusted or in a route.
+package config
+
+import (
+	"net/netip"
+	"path/filepath"
+)
+
+// Names inside DIR.
+const (
+	FileName   = "samotop.toml"
+	DropInDir  = "samotop.d"
+	RunDir     = "run"
+	TLSDir     = "tls"
+	CertName   = "cert.pem"
+	KeyName    = "key.pem"
+	LMTPSocket = "lmtp.sock"
+	Control    = "control.sock"
+)
+
+// Limits on what is read.
+const (
+	MaxFileOctets = 1 << 20
+	MaxDropIns    = 1000
+	MaxRoutes     = 100_000
+)
+
+// Config is a whole configuration, checked, with defaults filled in.
+type Config struct {
+	Dir      string // absolute
+	Hostname string // lower case
+	TLS      TLS
+	DNS      DNS
+	MTA      MTA
+	MSA      MSA
+	Mailbox  Mailbox
+	Routes   []Route
+	Files    []string // what was read, in order
+}
+
+// TLS names the certificate. Paths are absolute.
+type TLS struct {
+	Cert, Key string
+	CA        string // certificates that our own links and routes may be signed by, beside the system's; "" for none
+}
+
+// DNS says whom to ask.
+type DNS struct {
+	Resolvers []netip.AddrPort // empty: what the system uses
+	TrustAD   bool
+}
+
+// MTA is mail from other servers.
+type MTA struct {
+	Listen                   []Listen
+	MaxMessageBytes          int64 // 0: the default of the server
+	MaxRecipients            int
+	MaxConnections           int
+	MaxConnectionsPerAddress int
+	Trusted                  []netip.Prefix
+}
+
+// MSA is mail from our own people.
+type MSA struct{ Listen []Listen }
+
+// Mailbox is IMAP, and LMTP over TCP.
+type Mailbox struct {
+	Listen            []Listen
+	PlaintextLoopback bool // logins without TLS from this machine
+}
+
+// Listen is one listener.
+type Listen struct {
+	Scheme string         // smtp, smtps, imap, imaps, lmtp; the s: TLS from the first octet
+	Addr   netip.AddrPort // the zero IP means all addresses of the machine
+}
+
+// TLS reports whether TLS begins at once.
+func (l Listen) TLS() bool { return l.Scheme == "smtps" || l.Scheme == "imaps" }
+
+// String returns the listener as the file has it.
+func (l Listen) String() string { return l.Scheme + "://" + l.HostPort() }
+
+// MarshalText gives String.
+func (l Listen) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// HostPort returns the address as net.Listen takes it.
+func (l Listen) HostPort() string {
+	if !l.Addr.Addr().IsValid() {
+		return ":" + utoa(l.Addr.Port())
+	}
+	return l.Addr.String()
+}
+
+// Route is one [[qm.route]]: where mail that our own people send to a domain goes.
+type Route struct {
+	Domain string // lower case; "*" for all, ".example.org" for everything below it
+	To     string // smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT, unix:/PATH (LMTP), mx (by MX after all)
+}
+
+// RunPath returns the path of a socket or file in DIR/run.
+func (c *Config) RunPath(name string) string { return filepath.Join(c.Dir, RunDir, name) }

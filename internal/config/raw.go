@@ -1,0 +1,101 @@
+package config
+
+// raw is one file as it stands: nil means "not said here".
+type raw struct {
+	Hostname *string    `toml:"hostname"`
+	TLS      rawTLS     `toml:"tls"`
+	DNS      rawDNS     `toml:"dns"`
+	MTA      rawMTA     `toml:"mta"`
+	MSA      rawMSA     `toml:"msa"`
+	Mailbox  rawMailbox `toml:"mailbox"`
+	QM       rawQM      `toml:"qm"`
+	Links    rawLinks   `toml:"links"`
+}
+
+type rawTLS struct {
+	Cert *string `toml:"cert"`
+	Key  *string `toml:"key"`
+	CA   *string `toml:"ca"`
+}
+
+type rawDNS struct {
+	Resolver *[]string `toml:"resolver"`
+	TrustAD  *bool     `toml:"trust_ad"`
+}
+
+type rawMTA struct {
+	Listen                   *[]string `toml:"listen"`
+	MaxMessageBytes          *int64    `toml:"max_message_bytes"`
+	MaxRecipients            *int      `toml:"max_recipients"`
+	MaxConnections           *int      `toml:"max_connections"`
+	MaxConnectionsPerAddress *int      `toml:"max_connections_per_address"`
+	Trusted                  *[]string `toml:"trusted"`
+	Checks                   any       `toml:"checks"`
+}
+
+type rawMSA struct {
+	Listen *[]string `toml:"listen"`
+	DKIM   *bool     `toml:"dkim"`
+}
+
+type rawMailbox struct {
+	Listen            *[]string `toml:"listen"`
+	PlaintextLoopback *bool     `toml:"plaintext_loopback"`
+}
+
+type rawQM struct {
+	Route []rawRoute `toml:"route"`
+}
+
+type rawRoute struct {
+	Domain *string `toml:"domain"`
+	To     *string `toml:"to"`
+
+	at place
+}
+
+type rawLinks struct {
+	Accounts   *string `toml:"accounts"`
+	Guard      *string `toml:"guard"`
+	Mailbox    *string `toml:"mailbox"`
+	MTA        *string `toml:"mta"`
+	MSA        *string `toml:"msa"`
+	QM         *string `toml:"qm"`
+	Management *string `toml:"management"`
+}
+
+// merge lays a later file over an earlier one. Its routes come first.
+func (r *raw) merge(later *raw) {
+	over(&r.Hostname, later.Hostname)
+	over(&r.TLS.Cert, later.TLS.Cert)
+	over(&r.TLS.Key, later.TLS.Key)
+	over(&r.TLS.CA, later.TLS.CA)
+	over(&r.DNS.Resolver, later.DNS.Resolver)
+	over(&r.DNS.TrustAD, later.DNS.TrustAD)
+	over(&r.MTA.Listen, later.MTA.Listen)
+	over(&r.MTA.MaxMessageBytes, later.MTA.MaxMessageBytes)
+	over(&r.MTA.MaxRecipients, later.MTA.MaxRecipients)
+	over(&r.MTA.MaxConnections, later.MTA.MaxConnections)
+	over(&r.MTA.MaxConnectionsPerAddress, later.MTA.MaxConnectionsPerAddress)
+	over(&r.MTA.Trusted, later.MTA.Trusted)
+	if later.MTA.Checks != nil {
+		r.MTA.Checks = later.MTA.Checks
+	}
+	over(&r.MSA.Listen, later.MSA.Listen)
+	over(&r.MSA.DKIM, later.MSA.DKIM)
+	over(&r.Mailbox.Listen, later.Mailbox.Listen)
+	over(&r.Mailbox.PlaintextLoopback, later.Mailbox.PlaintextLoopback)
+	l, m := &r.Links, &later.Links
+	for _, p := range [][2]**string{
+		{&l.Accounts, &m.Accounts}, {&l.Guard, &m.Guard}, {&l.Mailbox, &m.Mailbox}, {&l.MTA, &m.MTA},
+		{&l.MSA, &m.MSA}, {&l.QM, &m.QM}, {&l.Management, &m.Management},
+	} {
+		over(p[0], *p[1])
+	}
+}
+
+func over[T any](dst **T, later *T) {
+	if later != nil {
+		*dst = later
+	}
+}
