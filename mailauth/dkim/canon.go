@@ -1,0 +1,301 @@
+package dkim
+
+import (
+	"bytes"
+	"hash"
+)
+
+// Canonicalization is an algorithm of RFC 6376 section 3.4.
+type Canonicalization uint8
+
+const (
+	Simple Canonicalization = iota
+	Relaxed
+)
+
+func (c Canonicalization) String() string {
+	if c == Relaxed {
+		return "relaxed"
+	}
+	return "simple"
+}
+
+// bodyHash hashes a canonical body as it streams by. Several signatures share one if they agree in everything.
+type bodyHash struct {
+	canon Canonicalization
+	hash  hash.Hash
+	limit int64 // l=; negative: none
+	total int64 // canonical octets, beyond the limit too
+
+	out   []byte // canonical octets on their way to the hash
+	crlfs int64  // line ends held back: at the end of the body they do not count
+	cr    bool   // a CR held back: perhaps the beginning of a line end
+	space bool   // relaxed: white space held back: at the end of a line it does not count
+	any   bool   // something was given out
+	sum   []byte
+}
+
+const bodyBuffer = 4 << 10
+
+func newBodyHash(c Canonicalization, h hash.Hash, limit int64) *bodyHash {
+	return &bodyHash{canon: c, hash: h, limit: limit, out: make([]byte, 0, bodyBuffer)}
+}
+
+// special octets end a run that can be taken as it is.
+var special = [256]bool{' ': true, '\t': true, '\r': true, '\n': true}
+
+func (b *bodyHash) write(p []byte) {
+	if b.canon == Simple {
+		b.writeSimple(p)
+		return
+	}
+	for len(p) > 0 {
+		if n := run(p); n > 0 {
+			b.release()
+			b.emit(p[:n])
+			p = p[n:]
+			continue
+		}
+		switch c := p[0]; c {
+		case ' ', '\t':
+			if b.cr {
+				b.release()
+			}
+			b.space = true
+		default:
+			b.lineEnd(c)
+		}
+		p = p[1:]
+	}
+}
+
+// run returns how many octets at the beginning of p stay as they are: words, and single spaces between them.
+func run(p []byte) int {
+	n := 0
+	for n < len(p) {
+		switch {
+		case !special[p[n]]:
+			n++
+		case p[n] == ' ' && n > 0 && n+1 < len(p) && !special[p[n+1]]:
+			n += 2
+		default:
+			return n
+		}
+	}
+	return n
+}
+
+// writeSimple takes all but the line ends at the end of p as they are (RFC 6376 section 3.4.3).
+func (b *bodyHash) writeSimple(p []byte) {
+	k := len(p)
+	for k > 0 && (p[k-1] == '\r' || p[k-1] == '\n') {
+		k--
+	}
+	if k > 0 {
+		// What was held back may go on in p, as in CR|LF: put it in front, whatever it was.
+		b.release()
+		b.emit(p[:k])
+	}
+	for _, c := range p[k:] {
+		b.lineEnd(c)
+	}
+}
+
+// lineEnd takes a CR or LF.
+func (b *bodyHash) lineEnd(c byte) {
+	switch {
+	case c == '\n' && b.cr:
+		b.cr, b.space = false, false
+		b.crlfs++
+	case c == '\n': // bare: content like any other
+		b.release()
+		b.emitOctet('\n')
+	default:
+		if b.cr {
+			b.release()
+		}
+		b.cr = true
+	}
+}
+
+// release gives out what was held back, because content follows it.
+func (b *bodyHash) release() {
+	if b.crlfs == 0 && !b.space && !b.cr {
+		return
+	}
+	for ; b.crlfs > 0; b.crlfs-- {
+		b.emit(crlf)
+	}
+	if b.space {
+		b.space = false
+		b.emitOctet(' ')
+	}
+	if b.cr {
+		b.cr = false
+		b.emitOctet('\r')
+	}
+}
+
+var crlf = []byte("\r\n")
+
+func (b *bodyHash) emit(p []byte) {
+	b.any = true
+	if len(b.out)+len(p) > bodyBuffer {
+		b.flush()
+		if len(p) >= bodyBuffer {
+			b.add(p)
+			return
+		}
+	}
+	b.out = append(b.out, p...)
+}
+
+func (b *bodyHash) emitOctet(c byte) {
+	b.any = true
+	if len(b.out) == bodyBuffer {
+		b.flush()
+	}
+	b.out = append(b.out, c)
+}
+
+func (b *bodyHash) flush() {
+	b.add(b.out)
+	b.out = b.out[:0]
+}
+
+func (b *bodyHash) add(p []byte) {
+	n := int64(len(p))
+	if b.limit >= 0 {
+		n = max(0, min(n, b.limit-b.total))
+	}
+	b.hash.Write(p[:n])
+	b.total += int64(len(p))
+}
+
+// close ends the body: it ends in exactly one line end, but for an empty relaxed one, which stays empty.
+func (b *bodyHash) close() {
+	if b.sum != nil {
+		return
+	}
+	if b.cr { // a lone CR at the end is content
+		b.release()
+	}
+	if b.canon == Simple || b.any {
+		b.emit(crlf)
+	}
+	b.flush()
+	b.sum = b.hash.Sum(nil)
+}
+
+// appendField appends the canonical form of a header field, with its CRLF (RFC 6376 sections 3.4.1, 3.4.2).
+func appendField(dst []byte, c Canonicalization, f field) []byte {
+	if c == Simple {
+		return append(dst, f.raw...)
+	}
+	dst = append(dst, f.name...)
+	dst = append(dst, ':')
+	from := len(dst)
+	for _, b := range f.value() {
+		switch b {
+		case '\r', '\n':
+		case ' ', '\t':
+			if n := len(dst); n > from && dst[n-1] != ' ' {
+				dst = append(dst, ' ')
+			}
+		default:
+			dst = append(dst, b)
+		}
+	}
+	if n := len(dst); n > from && dst[n-1] == ' ' {
+		dst = dst[:n-1]
+	}
+	return append(dst, crlf...)
+}
+
+// field is one header field: raw with its CRLF, its name in lower case without white space.
+type field struct {
+	raw  []byte
+	name string
+}
+
+func (f field) value() []byte {
+	return f.raw[bytes.IndexByte(f.raw, ':')+1:]
+}
+
+// splitHeader parts a header into fields. What is no field, such as a line without a colon, is passed over.
+func splitHeader(h []byte) []field {
+	var fields []field
+	for len(h) > 0 {
+		end := 0
+		for {
+			n := bytes.IndexByte(h[end:], '\n')
+			if n < 0 {
+				end = len(h)
+				break
+			}
+			end += n + 1
+			if end == len(h) || h[end] != ' ' && h[end] != '\t' {
+				break
+			}
+		}
+		raw := h[:end:end]
+		h = h[end:]
+		if colon := bytes.IndexByte(raw, ':'); colon > 0 {
+			fields = append(fields, field{raw, string(bytes.ToLower(bytes.TrimRight(raw[:colon], " \t")))})
+		}
+	}
+	return fields
+}
+
+// pick chooses the fields that h= names: of several with one name, the last that was not chosen yet (RFC 6376
+// section 5.4.2). A name without a field stands for nothing.
+func pick(fields []field, names []string) []field {
+	used := make(map[string]int, len(names))
+	byName := make(map[string][]int, len(fields))
+	for i, f := range fields {
+		byName[f.name] = append(byName[f.name], i)
+	}
+	var chosen []field
+	for _, n := range names {
+		at := byName[n]
+		if k := len(at) - 1 - used[n]; k >= 0 {
+			chosen = append(chosen, fields[at[k]])
+			used[n]++
+		}
+	}
+	return chosen
+}
+
+// head collects the header of a message that streams by, and finds where it ends.
+type head struct {
+	buf      []byte
+	done     bool
+	tooLarge bool
+}
+
+// write takes p and returns what belongs to the body.
+func (h *head) write(p []byte) []byte {
+	if h.done {
+		return p
+	}
+	before := len(h.buf)
+	room := MaxHeaderOctets - before
+	h.buf = append(h.buf, p[:min(len(p), room)]...)
+	from := max(0, before-3)
+	end := -1
+	if before <= 2 && bytes.HasPrefix(h.buf, crlf) { // no header at all
+		end = 2
+	} else if i := bytes.Index(h.buf[from:], []byte("\r\n\r\n")); i >= 0 {
+		end = from + i + 4
+	}
+	if end < 0 {
+		if len(p) > room {
+			h.done, h.tooLarge, h.buf = true, true, nil
+		}
+		return nil
+	}
+	h.done = true
+	body := p[end-before:]
+	h.buf = h.buf[:end-2]
+	return body
+}

@@ -1,0 +1,381 @@
+package dkim_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	msgauth "github.com/emersion/go-msgauth/dkim"
+
+	"github.com/samotop/samotop/mailauth/dkim"
+	"github.com/samotop/samotop/resolver"
+)
+
+// zone answers TXT questions; a value "!" is a temporary failure.
+type zone map[string]string
+
+func (z zone) TXT(_ context.Context, name string) ([]string, resolver.Answer, error) {
+	switch v, ok := z[name]; {
+	case !ok:
+		return nil, resolver.Answer{}, resolver.ErrNoName
+	case v == "!":
+		return nil, resolver.Answer{}, resolver.ErrTemporary
+	default:
+		return []string{v}, resolver.Answer{}, nil
+	}
+}
+
+func verify(z zone, message string) []dkim.Result {
+	m := (&dkim.Verifier{Resolver: z, Clock: func() time.Time { return time.Unix(1_700_000_000, 0) }}).Message()
+	m.Write([]byte(message))
+	return m.Close(context.Background())
+}
+
+func statuses(rs []dkim.Result) string {
+	var s []string
+	for _, r := range rs {
+		s = append(s, string(r.Status))
+	}
+	return strings.Join(s, " ")
+}
+
+func shared(t *testing.T, name string) string {
+	dir := os.Getenv("SAMOTOP_SHARED")
+	if dir == "" {
+		dir = "../../../shared"
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "vectors", "dkim-dkimpy", name))
+	if os.IsNotExist(err) {
+		t.Skipf("test vectors of others are missing: %v (set SAMOTOP_SHARED)", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func crlf(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\n", "\r\n")
+}
+
+// The public key of RFC 8463 appendix A.2 (RFC 8032 section 7.1, test 1).
+const brisbane = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+
+func TestSamplesOfTheStandards(t *testing.T) {
+	z := zone{
+		"brisbane._domainkey.football.example.com": brisbane,
+		"test._domainkey.football.example.com":     shared(t, "test.txt"),
+	}
+	for name, want := range map[string]string{
+		"rfc6376.msg": "", "rfc6376.signed.msg": "pass pass", "rfc6376.signed.rsa.msg": "pass",
+	} {
+		msg := crlf(shared(t, name))
+		got := verify(z, msg)
+		if statuses(got) != want {
+			t.Errorf("%s: %+v, want %s", name, got, want)
+		}
+		if want == "" {
+			continue
+		}
+		changed := strings.Replace(msg, "dinner ready", "dinner burnt", 1)
+		if s := statuses(verify(z, changed)); strings.Contains(s, "pass") {
+			t.Errorf("%s with another subject: %s", name, s)
+		}
+		if s := statuses(verify(z, msg+"more\r\n")); strings.Contains(s, "pass") {
+			t.Errorf("%s with a longer body: %s", name, s)
+		}
+		if s := statuses(verify(z, msg+"\r\n\r\n")); s != want {
+			t.Errorf("%s with empty lines at the end: %s, want %s", name, s, want)
+		}
+	}
+}
+
+func TestKeyRecords(t *testing.T) {
+	record := strings.TrimSpace(shared(t, "2048_testkey_wo_markers.pub.txt"))
+	long := record[strings.Index(record, "p=")+2:]
+	if len(long) < 300 {
+		t.Fatalf("%q is not what this test was written for", record)
+	}
+	for record, ok := range map[string]bool{
+		shared(t, "test.txt"):                     true,
+		brisbane:                                  true,
+		record:                                    true,
+		"k=rsa; p=" + long:                        true,
+		"v=DKIM1; p=":                             false,
+		"v=DKIM2; p=" + long:                      false,
+		"k=rsa; v=DKIM1; p=" + long:               false,
+		"v=DKIM1; k=dsa; p=" + long:               false,
+		"v=DKIM1; p=" + long + "; p=" + long:      false,
+		"v=DKIM1; k=ed25519; p=AAAA":              false,
+		"v=DKIM1; k=ed25519; p=" + long:           false,
+		"v=DKIM1; p=!!":                           false,
+		shared(t, "badversion.txt"):               false,
+		strings.Repeat("x", dkim.MaxKeyOctets+10): false,
+		"": false,
+	} {
+		if _, err := dkim.ParseKey(strings.TrimSpace(record)); (err == nil) != ok {
+			t.Errorf("ParseKey(%.60q): %v, want ok %v", record, err, ok)
+		}
+	}
+}
+
+const plain = "Received: from a by b\r\nFrom: Alice <alice@example.test>\r\nTo: bob@example.test\r\nSubject: a  folded\r\n\t subject \r\n" +
+	"Date: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@example.test>\r\n\r\n"
+
+var bodies = map[string]string{
+	"empty": "", "one line": "hello\r\n", "no line end": "hello", "only line ends": "\r\n\r\n\r\n", "spaces": "  a \t b  \r\n \r\n\t\r\nx \r\n\r\n \r\n",
+	"lone CR and LF": "a\rb\nc\r\r\nd\n\r\ne \r", "long line": strings.Repeat("word ", 5000) + "\r\n", "binary": "\x00\xff \x01\r\n.\r\n",
+	"many lines": strings.Repeat("The quick brown fox \t jumps\r\n", 3000),
+}
+
+func signers(t testing.TB) ([]dkim.Signer, zone) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := zone{}
+	var ss []dkim.Signer
+	for sel, key := range map[string]crypto.Signer{"rsa": rsaKey, "ed": edKey} {
+		rec, err := dkim.Record(key.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		z[sel+"._domainkey.example.test"] = rec
+		ss = append(ss, dkim.Signer{Domain: "example.test", Selector: sel, Key: key, Lifetime: time.Hour})
+	}
+	return ss, z
+}
+
+func sign(t testing.TB, ss []dkim.Signer, msg string, piece int) string {
+	s := dkim.NewSigning(time.Unix(1_699_999_000, 0), ss...)
+	for rest := msg; rest != ""; {
+		n := min(piece, len(rest))
+		s.Write([]byte(rest[:n]))
+		rest = rest[n:]
+	}
+	fields, err := s.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b []byte
+	for _, f := range fields {
+		b = f.Append(b)
+	}
+	return string(b) + msg
+}
+
+func TestSignThenVerify(t *testing.T) {
+	ss, z := signers(t)
+	for name, body := range bodies {
+		for _, piece := range []int{1, 7, 4096, 1 << 20} {
+			signed := sign(t, ss, plain+body, piece)
+			if got := verify(z, signed); statuses(got) != "pass pass" {
+				t.Fatalf("%s, pieces of %d: %+v", name, piece, got)
+			}
+			if piece == 1 {
+				m := (&dkim.Verifier{Resolver: z, Clock: func() time.Time { return time.Unix(1_700_000_000, 0) }}).Message()
+				for i := range signed {
+					m.Write([]byte{signed[i]})
+				}
+				if got := m.Close(t.Context()); statuses(got) != "pass pass" {
+					t.Fatalf("%s, octet by octet: %+v", name, got)
+				}
+			}
+		}
+	}
+}
+
+func TestOthersVerifyUs(t *testing.T) {
+	ss, z := signers(t)
+	for name, body := range bodies {
+		if name == "lone CR and LF" || name == "no line end" {
+			continue // not Internet messages; go-msgauth normalises them
+		}
+		for i := range ss {
+			signed := sign(t, ss[i:i+1], plain+body, 4096)
+			// The oracle knows the present only, so it is given no expiry.
+			s := ss[i]
+			s.Lifetime = 0
+			signed = sign(t, []dkim.Signer{s}, plain+body, 4096)
+			vs, err := msgauth.VerifyWithOptions(strings.NewReader(signed), &msgauth.VerifyOptions{LookupTXT: func(n string) ([]string, error) {
+				txt, _, err := z.TXT(context.Background(), strings.TrimSuffix(n, "."))
+				return txt, err
+			}})
+			if err != nil || len(vs) != 1 || vs[0].Err != nil {
+				t.Errorf("%s signed by %s: %v %+v", name, s.Selector, err, vs[0].Err)
+			}
+		}
+	}
+}
+
+func TestWeVerifyOthers(t *testing.T) {
+	ss, z := signers(t)
+	for name, body := range bodies {
+		if name == "lone CR and LF" || name == "no line end" {
+			continue
+		}
+		for _, c := range []msgauth.Canonicalization{msgauth.CanonicalizationSimple, msgauth.CanonicalizationRelaxed} {
+			for _, s := range ss {
+				var b bytes.Buffer
+				err := msgauth.Sign(&b, strings.NewReader(plain+body), &msgauth.SignOptions{Domain: s.Domain, Selector: s.Selector, Signer: s.Key,
+					Hash: crypto.SHA256, HeaderCanonicalization: c, BodyCanonicalization: c, HeaderKeys: []string{"From", "Subject", "Subject", "Date"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := verify(z, b.String()); statuses(got) != "pass" {
+					t.Errorf("%s %s by %s: %+v", name, c, s.Selector, got)
+				}
+			}
+		}
+	}
+}
+
+func TestOversigning(t *testing.T) {
+	ss, z := signers(t)
+	signed := sign(t, ss[:1], plain+"hello\r\n", 4096)
+	for _, extra := range []string{"From: Mallory <m@evil.test>", "Subject: other", "Reply-To: m@evil.test", "Content-Type: text/html"} {
+		if got := verify(z, extra+"\r\n"+signed); statuses(got) != "fail" {
+			t.Errorf("with another %s: %+v", extra, got)
+		}
+	}
+	if got := verify(z, "Received: from x by y\r\nX-Other: z\r\n"+signed); statuses(got) != "pass" {
+		t.Errorf("with trace fields: %+v", got)
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	ss, z := signers(t)
+	ss = ss[:1]
+	good := sign(t, ss, plain+"hello\r\n", 4096)
+	name := ss[0].Selector + "._domainkey.example.test"
+	record := z[name]
+	for what, c := range map[string]struct {
+		record, old, new string
+		want             dkim.Status
+	}{
+		"good":                       {record, "", "", dkim.Pass},
+		"no key":                     {"", "", "", dkim.PermError},
+		"key not reachable":          {"!", "", "", dkim.TempError},
+		"revoked":                    {"v=DKIM1; p=", "", "", dkim.PermError},
+		"other type":                 {"v=DKIM1; k=rsa2; p=AAAA", "", "", dkim.PermError},
+		"sha1 only":                  {record + "; h=sha1", "", "", dkim.PermError},
+		"sha1 or sha256":             {record + "; h=sha1:sha256", "", "", dkim.Pass},
+		"not for mail":               {record + "; s=tlsrpt", "", "", dkim.PermError},
+		"for all":                    {record + "; s=tlsrpt:*", "", "", dkim.Pass},
+		"rsa-sha1":                   {record, "a=rsa-sha256", "a=rsa-sha1", dkim.Policy},
+		"version 2":                  {record, "v=1;", "v=2;", dkim.PermError},
+		"no version":                 {record, "v=1;", "", dkim.PermError},
+		"expired":                    {record, "t=1699999000; x=1700002600", "t=1699999000; x=1699999999", dkim.Fail},
+		"expired before it was made": {record, "x=1700002600", "x=1", dkim.PermError},
+		"without From":               {record, "h=From:From:", "h=", dkim.PermError},
+		"i= of another":              {record, "d=example.test;", "d=example.test; i=@evil.test;", dkim.PermError},
+		"i= above":                   {record, "d=example.test;", "d=example.test; i=@test;", dkim.PermError},
+		"unknown c=":                 {record, "relaxed/relaxed", "relaxed/strict", dkim.PermError},
+		"tag twice":                  {record, "v=1;", "v=1; v=1;", dkim.PermError},
+		"l= too long":                {record, "v=1;", "v=1; l=99999;", dkim.PermError},
+		"bad base64":                 {record, "bh=", "bh=!", dkim.PermError},
+		"unknown q=":                 {record, "v=1;", "v=1; q=http;", dkim.PermError},
+	} {
+		if c.want == dkim.Policy && ss[0].Selector == "ed" {
+			c.old, c.new = "a=ed25519-sha256", "a=rsa-sha1"
+		}
+		msg := strings.Replace(good, c.old, c.new, 1)
+		z := zone{}
+		if c.record != "" {
+			z[name] = c.record
+		}
+		got := verify(z, msg)
+		if len(got) != 1 || got[0].Status != c.want {
+			t.Errorf("%s: %+v, want %s", what, got, c.want)
+		}
+	}
+}
+
+func TestShortKeyNeverPasses(t *testing.T) {
+	if _, err := dkim.ParseKey("v=DKIM1; k=rsa; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKPyhYVeMWo2zZ9vJVyYzUqYH7ohTHkAyBbcqkkGzKFGcEY1vNDkfhV0Mz1jLgd4MqPNTmP8MsX8qZvHqkMNNOkCAwEAAQ=="); err == nil {
+		t.Error("a key of 512 bits was taken")
+	}
+}
+
+func TestManySignatures(t *testing.T) {
+	ss, z := signers(t)
+	one := sign(t, ss[:1], plain, 4096)
+	field := one[:len(one)-len(plain)]
+	got := verify(z, strings.Repeat(field, 1000)+plain+"\r\n")
+	if len(got) != dkim.MaxSignatures+1 || got[dkim.MaxSignatures].Status != dkim.Policy {
+		t.Errorf("%d results", len(got))
+	}
+}
+
+func TestPartial(t *testing.T) {
+	ss, z := signers(t)
+	var b bytes.Buffer
+	// The oracle cannot write l=, so a signature without it is given one afterwards and may only fail, never pass.
+	if err := msgauth.Sign(&b, strings.NewReader(plain+"hello\r\n"), &msgauth.SignOptions{Domain: ss[0].Domain, Selector: ss[0].Selector, Signer: ss[0].Key,
+		BodyCanonicalization: msgauth.CanonicalizationSimple}); err != nil {
+		t.Fatal(err)
+	}
+	got := verify(z, strings.Replace(b.String(), "v=1;", "v=1; l=7;", 1)+"added\r\n")
+	if statuses(got) != "fail" || !got[0].Partial || got[0].Reason != "signature does not match" {
+		t.Errorf("%+v", got) // the body hash holds for the first seven octets; the signature does not hold for the l= put in
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	ss, z := signers(f)
+	f.Add(sign(f, ss, plain+"hello\r\n", 4096))
+	f.Add("DKIM-Signature: v=1; a=rsa-sha256; b=; bh=; d=x; h=from; s=y\r\n\r\n")
+	f.Add("\r\n")
+	f.Fuzz(func(t *testing.T, s string) { verify(z, s) })
+}
+
+func FuzzKey(f *testing.F) {
+	f.Add(brisbane)
+	f.Add("v=DKIM1; p=")
+	f.Fuzz(func(t *testing.T, s string) { dkim.ParseKey(s) })
+}
+
+func message75(t testing.TB) string {
+	return plain + strings.Repeat("The quick brown fox jumps over the lazy dog, and again, and again.\r\n", 75<<10/68)
+}
+
+func BenchmarkVerifyRelaxed(b *testing.B) {
+	key, _ := rsa.GenerateKey(rand.Reader, 2048)
+	rec, _ := dkim.Record(key.Public())
+	msg := []byte(sign(b, []dkim.Signer{{Domain: "example.test", Selector: "s", Key: key}}, message75(b), 1<<20))
+	v := &dkim.Verifier{Resolver: zone{"s._domainkey.example.test": rec}}
+	b.ReportAllocs()
+	for b.Loop() {
+		m := v.Message()
+		m.Write(msg)
+		if rs := m.Close(b.Context()); rs[0].Status != dkim.Pass {
+			b.Fatal(rs)
+		}
+	}
+}
+
+func BenchmarkFloor(b *testing.B) {
+	key, _ := rsa.GenerateKey(rand.Reader, 2048)
+	msg := []byte(message75(b))
+	sum := sha256.Sum256(msg)
+	sig, _ := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+	for b.Loop() {
+		sum := sha256.Sum256(msg)
+		if rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, sum[:], sig) != nil {
+			b.Fatal()
+		}
+	}
+}
