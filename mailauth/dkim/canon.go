@@ -275,9 +275,21 @@ type head struct {
 
 // write takes p and returns what belongs to the body.
 func (h *head) write(p []byte) []byte {
+	for !h.done && len(p) > headPiece { // so that no more of the body is copied than that
+		if body := h.take(p[:headPiece]); h.done {
+			return p[headPiece-len(body):]
+		}
+		p = p[headPiece:]
+	}
 	if h.done {
 		return p
 	}
+	return h.take(p)
+}
+
+const headPiece = 2 << 10
+
+func (h *head) take(p []byte) []byte {
 	before := len(h.buf)
 	room := MaxHeaderOctets - before
 	h.buf = append(h.buf, p[:min(len(p), room)]...)
