@@ -218,8 +218,9 @@ type Message struct {
 	// leave out fields that it does not keep beside the message if HeaderPartial is set; the server asks Content then.
 	Header        []byte
 	HeaderPartial bool
-	Parts         *Part   // byte ranges of all parts
-	Content       Content // the whole message: trace fields and body as one
+	HeaderFields  []string // lower-case names of the fields that a partial Header holds all of: these need no Content
+	Parts         *Part    // byte ranges of all parts
+	Content       Content  // the whole message: trace fields and body as one
 }
 
 // Content reads a message by ranges.

@@ -1,0 +1,196 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// messageArgs are the arguments in front of a message literal.
+type messageArgs struct {
+	flags  Flags
+	opts   AppendOptions
+	closer bool // UTF8 (~{n}): a parenthesis follows the literal
+}
+
+// appendArgs reads flags and date up to the message literal (RFC 9051 section 6.3.12).
+func (p *parser) appendArgs() (a messageArgs, err error) {
+	if p.recentOK = true; p.peek() == '(' {
+		if a.opts.Flags, err = p.flags(false); err == nil {
+			err = p.sp()
+		}
+		if err != nil {
+			return a, err
+		}
+	}
+	if p.peek() == '"' {
+		if a.opts.Date, err = p.dateTime(); err == nil {
+			err = p.sp()
+		}
+		if err != nil {
+			return a, err
+		}
+	}
+	if p.acceptWord("UTF8") { // RFC 6855 section 4
+		if err := p.sp(); err != nil {
+			return a, err
+		}
+		if err := p.expect('('); err != nil {
+			return a, err
+		}
+		a.closer, a.opts.UTF8 = true, true
+	}
+	if c := p.peek(); c != '{' && c != '~' {
+		return a, bad("the message is missing, as a literal at octet %d", p.i+1)
+	}
+	return a, nil
+}
+
+// atMessage reports whether the literal at the end of buf is a message of APPEND, and not a mailbox name.
+func (c *conn) atMessage(buf []byte) (bool, error) {
+	p := &parser{b: buf, l: &c.limits, utf8: c.mode&(modeUTF8|modeRev2) != 0}
+	_, err := p.tag()
+	if err == nil {
+		_, err = p.verb()
+	}
+	if err == nil {
+		err = p.sp()
+	}
+	if err == nil {
+		_, err = p.mailbox()
+	}
+	if err == nil {
+		err = p.sp()
+	}
+	if err == nil {
+		_, err = p.appendArgs()
+	}
+	if errors.Is(err, errNeed) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// cmdAppend: RFC 9051 section 6.3.12, RFC 3502. Messages go to the backend as they come.
+func (c *conn) cmdAppend(ctx context.Context, p *parser) error {
+	if c.lit == nil {
+		return bad("the message is missing, as a literal")
+	}
+	name, err := p.mailbox()
+	if err == nil {
+		err = p.sp()
+	}
+	var args messageArgs
+	if err == nil {
+		args, err = p.appendArgs()
+	}
+	if err != nil {
+		return c.refused(err)
+	}
+	to, err := c.account.Append(ctx, name)
+	if err != nil {
+		return c.refused(err)
+	}
+	res, err := c.takeMessages(ctx, to, args)
+	if err != nil {
+		if aerr := to.Abort(); aerr != nil {
+			c.srv.log().Warn("imap: giving up APPEND failed", "session", c.sess.ID, "err", aerr)
+		}
+		return err
+	}
+	if len(res.UIDs) > 0 {
+		c.code = "APPENDUID " + strconv.FormatUint(uint64(res.UIDValidity), 10) + " " + res.UIDs.String()
+	}
+	return nil
+}
+
+// refused reads over the message of a command that fails for cause.
+func (c *conn) refused(cause error) error {
+	if c.lit != nil {
+		if err := c.skip(*c.lit); err != nil {
+			return err
+		}
+	}
+	return cause
+}
+
+func (c *conn) takeMessages(ctx context.Context, to Appender, args messageArgs) (AppendResult, error) {
+	var none AppendResult
+	for n := 1; ; n++ {
+		if err := c.takeMessage(ctx, to, args, n); err != nil {
+			return none, err
+		}
+		more, err := c.nextMessage(&args)
+		if err != nil {
+			return none, err
+		}
+		if !more {
+			return to.Commit(ctx)
+		}
+	}
+}
+
+// takeMessage moves one message literal to the backend.
+func (c *conn) takeMessage(ctx context.Context, to Appender, args messageArgs, n int) error {
+	size := c.lit.size
+	switch {
+	case n > c.limits.AppendMessages:
+		return c.refused(no("LIMIT", fmt.Sprintf("more than %d messages at once", c.limits.AppendMessages)))
+	case size > c.limits.MessageOctets: // RFC 7889 section 3.1
+		return c.refused(no("TOOBIG", fmt.Sprintf("message is larger than %d octets", c.limits.MessageOctets)))
+	}
+	args.opts.Size = size
+	w, err := to.Next(ctx, args.opts)
+	if err != nil {
+		return c.refused(err)
+	}
+	if !c.lit.nonSyn {
+		c.say("+ ready for ", strconv.FormatInt(size, 10), " octets")
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	err = c.octets(size, func(b []byte) error {
+		_, werr := w.Write(b)
+		return werr
+	})
+	if err != nil && !isIO(err) {
+		c.lit.nonSyn, c.lit.size = true, 0 // the octets are read, the rest of the command is not
+		return c.refused(err)
+	}
+	return err
+}
+
+// nextMessage reads what follows a message: the end, or the arguments of another one.
+func (c *conn) nextMessage(args *messageArgs) (more bool, err error) {
+	line, err := c.line(nil, c.limits.LoginOctets)
+	if errors.Is(err, errLineTooLong) {
+		return false, bad("arguments of APPEND are longer than %d octets", c.limits.LoginOctets)
+	}
+	if err != nil {
+		return false, err
+	}
+	p := &parser{b: line, l: &c.limits}
+	h, _, ok := parseLiteralHead(line)
+	c.lit = &h
+	if args.closer {
+		err = p.expect(')')
+	}
+	if err == nil && p.atEnd() {
+		return false, nil
+	}
+	if err == nil {
+		err = p.sp()
+	}
+	if err == nil {
+		*args, err = p.appendArgs()
+	}
+	if err == nil && !ok {
+		err = p.end()
+	}
+	if err != nil {
+		return false, c.refused(err)
+	}
+	return true, nil
+}

@@ -1,0 +1,420 @@
+package imap
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// name appends a mailbox name in the form of the session's mode.
+func (c *conn) name(name string) {
+	if c.mode&(modeUTF8|modeRev2) != 0 {
+		c.out = appendUTF8(c.out, name)
+		return
+	}
+	c.out = appendString(c.out, string(AppendUTF7(nil, name)))
+}
+
+// appendUTF8 appends a quoted string that may hold UTF-8 (RFC 6855 section 3).
+func appendUTF8(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for i := 0; i < len(s); i++ {
+		if s[i] == '"' || s[i] == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, s[i])
+	}
+	return append(dst, '"')
+}
+
+// selectOptions are the parameters of SELECT (RFC 4466).
+type selectOptions struct{ condstore bool }
+
+// cmdSelect: RFC 9051 section 6.3.2 and 6.3.3.
+func (c *conn) cmdSelect(ctx context.Context, p *parser, readOnly bool) error {
+	name, err := p.mailbox()
+	if err != nil {
+		if e, ok := err.(*Error); ok && !e.Bad { // an impossible name: the mailbox is not selected any more either
+			c.closeSelected()
+		}
+		return err
+	}
+	if err := p.end(); err != nil {
+		return err
+	}
+	c.closeSelected()
+	box, err := c.account.Select(ctx, name, readOnly)
+	if err != nil {
+		return err
+	}
+	snap, err := box.Snapshot(ctx)
+	if err != nil {
+		_ = box.Close()
+		return err
+	}
+	c.sel = &selected{
+		box: box, name: name, readOnly: readOnly || snap.ReadOnly, validity: snap.UIDValidity,
+		uids: snap.UIDs.Clone(), recent: snap.RecentUIDs.Clone(), modseq: snap.HighestModSeq, uidNext: snap.UIDNext,
+		keywords: append([]string(nil), snap.Keywords...), limited: snap.MaxKeywords,
+	}
+	c.state = stateSelected
+	c.tellSelected(snap)
+	c.code, c.text = "READ-WRITE", "selected"
+	if c.sel.readOnly {
+		c.code, c.text = "READ-ONLY", "selected, read-only"
+	}
+	return nil
+}
+
+// closeSelected leaves the mailbox that was selected, if any, before another one is (RFC 7162 section 3.2.11).
+func (c *conn) closeSelected() {
+	if c.sel != nil {
+		c.unselect()
+		c.say("* OK [CLOSED] previous mailbox is closed")
+	}
+}
+
+// tellSelected writes the untagged answers to SELECT.
+func (c *conn) tellSelected(snap *Snapshot) {
+	c.tellFlagsLine()
+	c.exists()
+	if snap.FirstUnseen != 0 && c.mode&modeRev2 == 0 {
+		c.say("* OK [UNSEEN ", strconv.Itoa(snap.UIDs.Rank(snap.FirstUnseen)), "] first unseen")
+	}
+	c.say("* OK [UIDVALIDITY ", strconv.FormatUint(uint64(snap.UIDValidity), 10), "] UIDs valid")
+	c.say("* OK [UIDNEXT ", strconv.FormatUint(uint64(snap.UIDNext), 10), "] next UID")
+}
+
+// cmdClose: RFC 9051 section 6.4.1. No EXPUNGE is told.
+func (c *conn) cmdClose(ctx context.Context) error {
+	if !c.sel.readOnly {
+		if _, err := c.sel.box.Expunge(ctx, nil); err != nil {
+			return err
+		}
+	}
+	c.unselect()
+	return nil
+}
+
+// cmdCreate: RFC 9051 section 6.3.4. A separator at the end only says that there will be children.
+func (c *conn) cmdCreate(ctx context.Context, p *parser) error {
+	name, err := p.mailbox()
+	if err == nil {
+		err = p.end()
+	}
+	if err == nil {
+		name = strings.TrimSuffix(name, "/")
+		err = validName(name)
+	}
+	if err != nil {
+		return err
+	}
+	if name == "INBOX" {
+		return no("ALREADYEXISTS", "INBOX always exists")
+	}
+	_, err = c.account.Create(ctx, name, nil)
+	return err
+}
+
+// validName refuses names that cannot be created.
+func validName(name string) error {
+	if name == "" || strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") || strings.Contains(name, "//") {
+		return no("CANNOT", "a level of the mailbox name is empty")
+	}
+	return nil
+}
+
+// cmdName: DELETE, SUBSCRIBE, UNSUBSCRIBE.
+func (c *conn) cmdName(ctx context.Context, p *parser, verb string) error {
+	name, err := p.mailbox()
+	if err == nil {
+		err = p.end()
+	}
+	if err != nil {
+		return err
+	}
+	name = strings.TrimSuffix(name, "/")
+	switch verb {
+	case "DELETE":
+		if name == "INBOX" {
+			return no("CANNOT", "INBOX cannot be deleted")
+		}
+		if c.sel != nil && c.sel.name == name {
+			c.closeSelected() // it would be gone under our feet
+		}
+		return c.account.Delete(ctx, name)
+	case "SUBSCRIBE":
+		if err := validName(name); err != nil {
+			return err
+		}
+		return c.account.Subscribe(ctx, name, true)
+	}
+	return c.account.Subscribe(ctx, name, false)
+}
+
+// cmdRename: RFC 9051 section 6.3.6.
+func (c *conn) cmdRename(ctx context.Context, p *parser) error {
+	from, err := p.mailbox()
+	if err == nil {
+		err = p.sp()
+	}
+	if err != nil {
+		return err
+	}
+	to, err := p.mailbox()
+	if err == nil {
+		err = p.end()
+	}
+	if err == nil {
+		to = strings.TrimSuffix(to, "/")
+		err = validName(to)
+	}
+	switch {
+	case err != nil:
+		return err
+	case to == "INBOX":
+		return no("ALREADYEXISTS", "INBOX always exists")
+	case strings.HasPrefix(to, from+"/"):
+		return no("CANNOT", "a mailbox cannot be moved below itself")
+	}
+	if err := c.account.Rename(ctx, strings.TrimSuffix(from, "/"), to); err != nil {
+		return err
+	}
+	if c.sel != nil && from != "INBOX" && (c.sel.name == from || strings.HasPrefix(c.sel.name, from+"/")) {
+		c.sel.name = to + c.sel.name[len(from):]
+	}
+	return nil
+}
+
+// statusItem is one item that STATUS can tell (RFC 9051 section 6.3.11).
+type statusItem uint16
+
+const (
+	statusMessages statusItem = 1 << iota
+	statusRecent
+	statusUIDNext
+	statusUIDValidity
+	statusUnseen
+	statusDeleted
+	statusSize
+)
+
+var statusNames = [...]string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE"}
+
+// statusItems reads the list of STATUS items.
+func (c *conn) statusItems(p *parser) (items statusItem, err error) {
+	if err := p.expect('('); err != nil {
+		return 0, err
+	}
+	for n := 0; n == 0 || !p.accept(')'); n++ {
+		if n > 0 {
+			if err := p.sp(); err != nil {
+				return 0, err
+			}
+		}
+		w := p.word()
+		is := statusItem(0)
+		for i, name := range statusNames {
+			if w == name {
+				is = 1 << i
+			}
+		}
+		if is == 0 || n > 100 {
+			return 0, bad("there is no STATUS item %s", clip(w))
+		}
+		items |= is
+	}
+	return items, nil
+}
+
+func (c *conn) cmdStatus(ctx context.Context, p *parser) error {
+	name, err := p.mailbox()
+	if err == nil {
+		err = p.sp()
+	}
+	if err != nil {
+		return err
+	}
+	items, err := c.statusItems(p)
+	if err == nil {
+		err = p.end()
+	}
+	if err != nil {
+		return err
+	}
+	st, err := c.account.Status(ctx, name)
+	if err != nil {
+		return err
+	}
+	c.tellStatus(name, items, &st)
+	return nil
+}
+
+func (c *conn) tellStatus(name string, items statusItem, st *Status) {
+	c.begin()
+	c.out = append(c.out, "* STATUS "...)
+	c.name(name)
+	values := [...]uint64{
+		uint64(st.Messages), uint64(st.Recent), uint64(st.UIDNext), uint64(st.UIDValidity), uint64(st.Unseen),
+		uint64(st.Deleted), uint64(max(st.Size, 0)),
+	}
+	sep := " ("
+	for i, v := range values {
+		if items&(1<<i) != 0 {
+			c.out = append(c.out, sep...)
+			c.out = append(c.out, statusNames[i]...)
+			c.out = append(c.out, ' ')
+			c.num(v)
+			sep = " "
+		}
+	}
+	c.say(")")
+}
+
+// listOptions are the options of LIST (RFC 5258).
+type listOptions struct {
+	extended  bool // the extended syntax was used
+	ref       string
+	patterns  []string
+	subscribe bool // selection SUBSCRIBED
+	special   bool // selection SPECIAL-USE
+	recursive bool // selection RECURSIVEMATCH
+	retSub    bool // return SUBSCRIBED
+	status    statusItem
+}
+
+// cmdList: RFC 9051 section 6.3.9, RFC 5258.
+func (c *conn) cmdList(ctx context.Context, p *parser) error {
+	o, err := c.listArgs(p)
+	if err != nil {
+		return err
+	}
+	if !o.extended && o.patterns[0] == "" { // asks for the separator
+		c.say(`* LIST (\Noselect) "/" ""`)
+		return nil
+	}
+	folders, err := c.account.List(ctx)
+	if err != nil {
+		return err
+	}
+	return c.tellList(ctx, newTree(folders), o)
+}
+
+// tellList writes the mailboxes that LIST selects.
+func (c *conn) tellList(ctx context.Context, t *tree, o *listOptions) error {
+	var matched []bool
+	if o.recursive {
+		matched = make([]bool, len(t.nodes))
+		for i := range t.nodes {
+			matched[i] = o.matches(t.nodes[i].Name)
+		}
+		t.markBelow(o, matched)
+	}
+	for i := range t.nodes {
+		n := &t.nodes[i]
+		if !o.matches(n.Name) {
+			continue
+		}
+		chosen := o.chooses(n)
+		if !chosen && !n.below {
+			continue
+		}
+		c.tellFolder("LIST", n, o)
+		if o.status != 0 && chosen && !n.NonExistent && !n.NoSelect {
+			if st, err := c.account.Status(ctx, n.Name); err == nil { // RFC 5819 section 2: else it is left out
+				c.tellStatus(n.Name, o.status, &st)
+			}
+		}
+		if err := c.spill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellFolder writes one LIST or LSUB.
+func (c *conn) tellFolder(verb string, n *node, o *listOptions) {
+	c.begin()
+	c.out = append(c.out, "* "...)
+	c.out = append(c.out, verb...)
+	c.out = append(c.out, " ("...)
+	start := len(c.out)
+	attr := func(on bool, name string) {
+		if !on {
+			return
+		}
+		if len(c.out) > start {
+			c.out = append(c.out, ' ')
+		}
+		c.out = append(c.out, name...)
+	}
+	attr(n.NonExistent && o.extended, `\NonExistent`)
+	attr(n.NoSelect && !n.NonExistent || n.NonExistent && !o.extended, `\Noselect`)
+	attr(n.NoInferiors, `\Noinferiors`)
+	attr(n.children, `\HasChildren`)
+	attr(!n.children && !n.NoInferiors, `\HasNoChildren`)
+	attr(n.Subscribed && (o.retSub || o.subscribe), `\Subscribed`)
+	for _, u := range n.Use {
+		attr(true, string(u))
+	}
+	c.out = append(c.out, `) "/" `...)
+	c.name(n.Name)
+	if n.below {
+		var by []string
+		if o.subscribe {
+			by = append(by, `"SUBSCRIBED"`)
+		}
+		if o.special {
+			by = append(by, `"SPECIAL-USE"`)
+		}
+		c.out = append(c.out, fmt.Sprintf(` ("CHILDINFO" (%s))`, strings.Join(by, " "))...)
+	}
+	c.say()
+}
+
+// chooses reports whether the selection options take the mailbox.
+func (o *listOptions) chooses(n *node) bool {
+	switch {
+	case o.subscribe && !n.Subscribed, o.special && len(n.Use) == 0:
+		return false
+	case o.subscribe:
+		return true
+	}
+	return !n.NonExistent || n.children // a name that is only subscribed does not exist
+}
+
+func (o *listOptions) matches(name string) bool {
+	for _, pat := range o.patterns {
+		if matchPattern(o.ref+pat, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// cmdLsub: RFC 3501 section 6.3.9.
+func (c *conn) cmdLsub(ctx context.Context, p *parser) error {
+	o, err := c.listArgs(p)
+	if err != nil {
+		return err
+	}
+	if o.extended {
+		return bad("LSUB takes a reference and one pattern")
+	}
+	folders, err := c.account.List(ctx)
+	if err != nil {
+		return err
+	}
+	t := newTree(folders)
+	percent := strings.Contains(o.patterns[0], "%")
+	for i := range t.nodes {
+		n := &t.nodes[i]
+		if !o.matches(n.Name) || !n.Subscribed && !(percent && n.subscribedBelow) {
+			continue
+		}
+		out := node{Folder: Folder{Name: n.Name, NoSelect: n.NoSelect || !n.Subscribed, NoInferiors: n.NoInferiors}, children: n.children}
+		c.tellFolder("LSUB", &out, o)
+	}
+	return c.spill()
+}

@@ -1,0 +1,292 @@
+package imap
+
+import (
+	"context"
+	"strconv"
+	"strings"
+)
+
+// selected is the session's view of its mailbox: which message has which sequence number, and what the client has
+// not been told yet.
+type selected struct {
+	box      Mailbox
+	name     string
+	readOnly bool
+	validity uint32
+	uids     UIDSet // sequence number n is the n-th
+	gone     UIDSet // of uids: expunged, and the client not told
+	recent   UIDSet
+	modseq   ModSeq // what the client knows of; Changes begins here
+	uidNext  UID
+	known    []uidMod // changes that the client knows of already, its own
+	keywords []string // told by FLAGS
+	limited  bool     // no new keywords can be made
+}
+
+// uidMod is a change that needs no telling.
+type uidMod struct {
+	uid    UID
+	modseq ModSeq
+}
+
+// seqs turns UIDs that come in ascending order into sequence numbers, each in constant time.
+type seqs struct {
+	set  UIDSet
+	i    int
+	base int // UIDs in the ranges before i
+}
+
+// of returns the sequence number of u, 0 if it is not in the set.
+func (s *seqs) of(u UID) int {
+	for s.i < len(s.set) && s.set[s.i].Stop < u {
+		s.base += int(s.set[s.i].Stop-s.set[s.i].Start) + 1
+		s.i++
+	}
+	if s.i == len(s.set) || s.set[s.i].Start > u {
+		return 0
+	}
+	return s.base + int(u-s.set[s.i].Start) + 1
+}
+
+// resolve turns a set of the client into the UIDs of the view that it names.
+func (c *conn) resolve(set []setRange, saved, uid bool) (UIDSet, error) {
+	v := c.sel
+	switch {
+	case saved:
+		return c.saved.Intersect(v.uids), nil
+	case uid:
+		return uidSet(set, v.uids.Max()).Intersect(v.uids), nil
+	}
+	n := uint32(v.uids.Len())
+	var out UIDSet
+	for _, r := range set {
+		lo, hi := r.lo, r.hi
+		if lo == 0 {
+			lo = n
+		}
+		if hi == 0 {
+			hi = n
+		}
+		if lo > hi {
+			lo, hi = hi, lo
+		}
+		if lo == 0 || hi > n {
+			return nil, bad("there is no message %d, only %d", hi, n)
+		}
+		out = v.appendSeqs(out, int(lo), int(hi))
+	}
+	return out, nil
+}
+
+// appendSeqs adds the UIDs of the sequence numbers lo to hi to the set.
+func (v *selected) appendSeqs(out UIDSet, lo, hi int) UIDSet {
+	base := 0
+	for _, r := range v.uids {
+		n := int(r.Stop-r.Start) + 1
+		if base+n >= lo {
+			from, to := max(lo-base, 1), min(hi-base, n)
+			out.AddRange(r.Start+UID(from-1), r.Start+UID(to-1))
+		}
+		if base += n; base >= hi {
+			break
+		}
+	}
+	return out
+}
+
+// unselect leaves the mailbox.
+func (c *conn) unselect() {
+	if c.sel == nil {
+		return
+	}
+	if err := c.sel.box.Close(); err != nil {
+		c.srv.log().Warn("imap: closing mailbox failed", "session", c.sess.ID, "err", err)
+	}
+	c.sel, c.saved, c.state = nil, nil, stateAuth
+}
+
+// syncAfter tells what happened in the mailbox, before the tagged answer to a command. Answers to FETCH, STORE and
+// SEARCH must not hold EXPUNGE (RFC 9051 section 7.5.1): sequence numbers would shift under the client.
+func (c *conn) syncAfter(ctx context.Context, verb string) error {
+	switch verb {
+	case "FETCH", "STORE", "SEARCH", "SORT", "THREAD":
+		return c.sync(ctx, false)
+	}
+	return c.sync(ctx, true)
+}
+
+// sync tells the client what has changed since the last time: EXPUNGE if it may be told now, then EXISTS, then flags.
+func (c *conn) sync(ctx context.Context, expunges bool) error {
+	v := c.sel
+	ch, err := v.box.Changes(ctx, v.modseq)
+	if err != nil {
+		return err
+	}
+	if ch == nil {
+		ch = &Changes{ModSeq: v.modseq}
+	}
+	if ch.Gone {
+		return bye("mailbox is gone")
+	}
+	c.begin()
+	if len(ch.Vanished) > 0 {
+		v.gone = v.gone.Union(ch.Vanished.Intersect(v.uids))
+	}
+	if expunges && len(v.gone) > 0 {
+		c.tellGone()
+	}
+	if len(ch.New) > 0 {
+		c.tellNew(ch)
+	}
+	if len(ch.Flags) > 0 {
+		c.tellFlags(ch.Flags)
+	}
+	v.modseq, v.known = max(v.modseq, ch.ModSeq), v.known[:0]
+	v.uidNext = max(v.uidNext, ch.UIDNext)
+	return c.spill()
+}
+
+// tellGone says EXPUNGE of all that are gone.
+func (c *conn) tellGone() {
+	v := c.sel
+	s := seqs{set: v.uids}
+	told := 0
+	for _, r := range v.gone {
+		seq := s.of(r.Start) - told
+		for n := int(r.Stop-r.Start) + 1; n > 0; n-- {
+			c.out = append(c.out, '*', ' ')
+			c.out = strconv.AppendInt(c.out, int64(seq), 10)
+			c.out = append(c.out, " EXPUNGE\r\n"...)
+			told++
+		}
+	}
+	v.uids, v.recent = v.uids.Subtract(v.gone), v.recent.Subtract(v.gone)
+	c.saved = c.saved.Subtract(v.gone)
+	v.gone = nil
+}
+
+// tellNew says EXISTS, and RECENT where that is known.
+func (c *conn) tellNew(ch *Changes) {
+	v := c.sel
+	for _, r := range ch.New.Subtract(ch.Vanished) {
+		v.uids.AddRange(r.Start, r.Stop)
+	}
+	for _, r := range ch.Recent.Intersect(v.uids) {
+		v.recent.AddRange(r.Start, r.Stop)
+	}
+	c.exists()
+}
+
+func (c *conn) exists() {
+	c.say("* ", strconv.Itoa(c.sel.uids.Len()), " EXISTS")
+	if c.mode&modeRev2 == 0 {
+		c.say("* ", strconv.Itoa(c.sel.recent.Len()), " RECENT")
+	}
+}
+
+// tellFlags says FETCH of flags that changed, but of changes that the client made itself and was answered.
+func (c *conn) tellFlags(changes []FlagChange) {
+	v := c.sel
+	s := seqs{set: v.uids}
+	k := 0
+	for i := range changes {
+		ch := &changes[i]
+		for k < len(v.known) && v.known[k].uid < ch.UID {
+			k++
+		}
+		if k < len(v.known) && v.known[k].uid == ch.UID && v.known[k].modseq == ch.ModSeq {
+			continue
+		}
+		seq := s.of(ch.UID)
+		if seq == 0 || v.gone.Contains(ch.UID) {
+			continue
+		}
+		c.tellKeywords(ch.Flags.Keywords)
+		c.fetchFlags(seq, ch, true)
+	}
+}
+
+// fetchFlags writes a FETCH with flags.
+func (c *conn) fetchFlags(seq int, ch *FlagChange, uid bool) {
+	b := append(c.out, '*', ' ')
+	b = strconv.AppendInt(b, int64(seq), 10)
+	b = append(b, " FETCH ("...)
+	if uid {
+		b = append(b, "UID "...)
+		b = strconv.AppendUint(b, uint64(ch.UID), 10)
+		b = append(b, ' ')
+	}
+	if c.mode&modeCondstore != 0 {
+		b = append(b, "MODSEQ ("...)
+		b = strconv.AppendUint(b, uint64(ch.ModSeq), 10)
+		b = append(b, ") "...)
+	}
+	b = append(b, "FLAGS "...)
+	b = appendFlags(b, ch.Flags, c.sel.recent.Contains(ch.UID))
+	c.out = append(b, ")\r\n"...)
+}
+
+// tellKeywords says FLAGS anew when keywords come up that the client has not been told of.
+func (c *conn) tellKeywords(ks []string) {
+	fresh := false
+	for _, k := range ks {
+		if !hasKeyword(c.sel.keywords, k) {
+			c.sel.keywords = append(c.sel.keywords[:len(c.sel.keywords):len(c.sel.keywords)], k)
+			fresh = true
+		}
+	}
+	if fresh {
+		c.tellFlagsLine()
+	}
+}
+
+func hasKeyword(list []string, k string) bool {
+	for _, have := range list {
+		if strings.EqualFold(have, k) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *conn) tellFlagsLine() {
+	all := `\Answered \Flagged \Deleted \Seen \Draft`
+	for _, k := range c.sel.keywords {
+		all += " " + k
+	}
+	c.say("* FLAGS (", all, ")")
+	switch {
+	case c.sel.readOnly:
+		c.say("* OK [PERMANENTFLAGS ()] read-only")
+	case c.sel.limited:
+		c.say("* OK [PERMANENTFLAGS (", all, ")] no more keywords can be made")
+	default:
+		c.say("* OK [PERMANENTFLAGS (", all, ` \*)] may be changed`)
+	}
+}
+
+// flagNames in the order of the bits of SystemFlags.
+var flagNames = [...]string{`\Seen`, `\Answered`, `\Flagged`, `\Deleted`, `\Draft`}
+
+// appendFlags appends a list of flags.
+func appendFlags(b []byte, f Flags, recent bool) []byte {
+	b = append(b, '(')
+	start := len(b)
+	if recent {
+		b = append(b, `\Recent `...)
+	}
+	for i, name := range flagNames {
+		if f.System&(1<<i) != 0 {
+			b = append(b, name...)
+			b = append(b, ' ')
+		}
+	}
+	for _, k := range f.Keywords {
+		b = append(b, k...)
+		b = append(b, ' ')
+	}
+	if len(b) > start {
+		b = b[:len(b)-1]
+	}
+	return append(b, ')')
+}
