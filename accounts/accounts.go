@@ -27,7 +27,6 @@ const (
 	MaxTargets         = mail.MaxTargets // of one alias, and of all it leads to
 	MaxAliasDepth      = 32              // aliases of aliases
 	MaxPasswordOctets  = 1024
-	MinPasswordOctets  = 8
 	maxCanonicalOctets = 4 * mail.MaxLocalOctets // of a local part, after folding
 )
 
@@ -100,6 +99,8 @@ type Resolution struct {
 	Alias     bool          // the address is an alias, or postmaster or abuse without one
 	Targets   []mail.Target // none: there is no such user, or Disabled
 	Accounts  []uint64      // IDs of the local targets, 0 for a remote one; as long as Targets
+
+	shared bool // disabled accounts were left out
 }
 
 // Owner is whose mail a local address is.
