@@ -1,0 +1,261 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/samotop/samotop/store"
+	"github.com/samotop/samotop/store/disk"
+	"github.com/samotop/samotop/store/internal/watch"
+)
+
+// Engine is one open database; safe for concurrent use.
+//
+// Three goroutines serve it, all of them asleep when nothing happens: the writer puts groups together, writes and
+// syncs them; the applier brings them into the index and wakes those who wait; the keeper frees space after a flush.
+type Engine struct {
+	o    Options
+	log  *slog.Logger
+	lock io.Closer
+	db   *pebble.DB
+	segs *segments
+	hub  *watch.Hub
+
+	id      uint64 // of the database
+	session uint64 // of this opening
+
+	mu       sync.Mutex // order of submission
+	closing  bool
+	pos      store.Pos
+	overlay  overlay
+	queue    []*item
+	queued   int64
+	room     chan struct{} // closed when the queue has room again; nil while it has
+	work     chan struct{} // of capacity 1: the queue is not empty, or closing
+	fenceErr error
+	fenced   chan struct{}
+
+	full      atomic.Bool
+	spaceAt   atomic.Int64 // unix nanoseconds of the last look at the free space
+	w         writer
+	groups    chan *group
+	applied   atomic.Pointer[applied]
+	flushed   atomic.Pointer[applied] // what of it survives a crash
+	flushing  atomic.Bool
+	pokes     chan struct{}
+	stopKeep  chan struct{}
+	done      sync.WaitGroup // the three goroutines and flushes
+	collectMu sync.Mutex
+	buffers   sync.Pool // *[]byte, for bodies
+}
+
+// Open opens the database in o.Dir, or makes one. It gives ErrLocked with the number of the process that has it,
+// ErrFormat if a newer version wrote it, ErrCorrupt with file and offset if the log is damaged.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{o: o, log: o.Logger, fenced: make(chan struct{}), work: make(chan struct{}, 1),
+		groups: make(chan *group, 2), pokes: make(chan struct{}, 1), stopKeep: make(chan struct{})}
+	if err := e.open(ctx); err != nil {
+		e.abandon()
+		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
+	}
+	e.done.Add(3)
+	go e.write()
+	go e.apply()
+	go e.keep()
+	return e, nil
+}
+
+func (e *Engine) open(ctx context.Context) error {
+	if err := e.prepareDir(); err != nil {
+		return err
+	}
+	if err := e.openIndex(); err != nil {
+		return err
+	}
+	if err := e.recover(ctx); err != nil {
+		return err
+	}
+	e.hub = watch.New(watch.Options{}, e.pos)
+	e.checkSpace(true)
+	return nil
+}
+
+// abandon undoes a half-done open.
+func (e *Engine) abandon() {
+	if e.db != nil {
+		e.db.Close()
+	}
+	if e.segs != nil {
+		e.segs.close()
+	}
+	if e.w.file != nil {
+		e.w.file.Close()
+	}
+	if e.lock != nil {
+		e.lock.Close()
+	}
+}
+
+// fence stops the engine for good after a failed write.
+func (e *Engine) fence(cause error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fenceErr != nil {
+		return
+	}
+	e.fenceErr = fmt.Errorf("%w: %w", store.ErrFenced, cause)
+	close(e.fenced)
+	e.log.Error("store stopped after a failed write; restart when the disk is sound", "dir", e.o.Dir, "err", cause)
+	e.signal()
+	if e.o.OnFence != nil {
+		go e.o.OnFence(e.fenceErr)
+	}
+}
+
+// Fenced is closed when the engine fences itself; Status says why. A server should exit.
+func (e *Engine) Fenced() <-chan struct{} { return e.fenced }
+
+// stopped needs the lock.
+func (e *Engine) stopped() error {
+	if e.fenceErr != nil {
+		return e.fenceErr
+	}
+	if e.closing {
+		return store.ErrClosed
+	}
+	return nil
+}
+
+// lost is the error of a batch whose outcome is not known.
+func (e *Engine) lost() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return fmt.Errorf("commit: %w (%w)", e.fenceErr, store.ErrUnknown)
+}
+
+func (e *Engine) signal() {
+	select {
+	case e.work <- struct{}{}:
+	default:
+	}
+}
+
+// poke wakes the keeper.
+func (e *Engine) poke() {
+	select {
+	case e.pokes <- struct{}{}:
+	default:
+	}
+}
+
+// Watch is of store.Engine.
+func (e *Engine) Watch(ctx context.Context, prefix []byte, after store.Pos) iter.Seq2[store.Event, error] {
+	return e.hub.Watch(ctx, prefix, after)
+}
+
+// Close makes durable what was submitted, flushes the index so that the next Open has nothing to read, and ends the
+// engine. After a fence it gives the cause.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	if e.closing {
+		e.mu.Unlock()
+		return fmt.Errorf("close %s: %w", e.o.Dir, store.ErrClosed)
+	}
+	e.closing = true
+	e.signal()
+	e.mu.Unlock()
+	close(e.stopKeep)
+	ended := make(chan struct{})
+	go func() {
+		e.done.Wait()
+		close(ended)
+	}()
+	if err := e.awaitEnd(ended); err != nil {
+		return err
+	}
+	e.hub.Close(store.ErrClosed)
+	e.collectMu.Lock()
+	defer e.collectMu.Unlock()
+	var err error
+	if e.fenceErr == nil && *e.applied.Load() != *e.flushed.Load() {
+		err = e.db.Flush()
+	}
+	if _, _, e2 := e.segs.sweep(); e2 != nil && e.fenceErr == nil {
+		err = errors.Join(err, e2)
+	}
+	err = errors.Join(err, e.db.Close())
+	e.segs.close()
+	err = errors.Join(err, e.w.file.Close(), e.lock.Close())
+	if e.fenceErr != nil {
+		return fmt.Errorf("close %s: %w", e.o.Dir, e.fenceErr)
+	}
+	if err != nil {
+		return fmt.Errorf("close %s: %w", e.o.Dir, err)
+	}
+	return nil
+}
+
+// fencedCloseTime is how long Close waits for an index that may hang on a dead disk.
+const fencedCloseTime = 3 * time.Second
+
+func (e *Engine) awaitEnd(ended chan struct{}) error {
+	select {
+	case <-ended:
+		return nil
+	case <-e.fenced:
+	}
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(fencedCloseTime):
+		// The process is expected to exit: the lock goes with it.
+		e.hub.Close(store.ErrFenced)
+		return fmt.Errorf("close %s: the index does not end: %w", e.o.Dir, e.fenceErr)
+	}
+}
+
+// checkSpace looks whether the disk is below the reserve, at most a few times a second unless now.
+func (e *Engine) checkSpace(now bool) {
+	t := time.Now().UnixNano()
+	last := e.spaceAt.Load()
+	if !now && (t-last < int64(200*time.Millisecond) || !e.spaceAt.CompareAndSwap(last, t)) {
+		return
+	}
+	e.spaceAt.Store(t)
+	s, err := e.o.FS.Space(e.o.Dir)
+	if err != nil {
+		return // no answer is no reason to stop
+	}
+	if was := e.full.Swap(s.Free < e.o.ReserveOctets); was != (s.Free < e.o.ReserveOctets) {
+		e.log.Warn("store: free space crossed the reserve", "dir", e.o.Dir, "free", s.Free, "reserve", e.o.ReserveOctets, "full", !was)
+	}
+}
+
+// prepareDir makes the directory what it must be, takes the lock and reads the format.
+func (e *Engine) prepareDir() error {
+	fsys, dir := e.o.FS, e.o.Dir
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	lock, err := fsys.Lock(dir + "/LOCK")
+	if errors.Is(err, disk.ErrLocked) {
+		return fmt.Errorf("%w: %w", store.ErrLocked, err)
+	}
+	if err != nil {
+		return err
+	}
+	e.lock = lock
+	return e.readFormat()
+}

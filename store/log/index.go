@@ -1,0 +1,161 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"runtime"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/samotop/samotop/store"
+	"github.com/samotop/samotop/store/disk"
+)
+
+// Prefixes of the keys in the index.
+const (
+	keyRow     = 'u' // + key: a row
+	keyBody    = 's' // + segment, key: identity and octets there of the body that the row may have in the segment
+	keySegment = 'g' // + segment: octets alive, at most
+	keyApplied = 'L' // position and place up to which the index knows the log
+)
+
+func rowKey(dst, key []byte) []byte { return append(append(dst, keyRow), key...) }
+
+func segmentKey(prefix byte, seg uint32) []byte {
+	return []byte{prefix, byte(seg >> 24), byte(seg >> 16), byte(seg >> 8), byte(seg)}
+}
+
+func bodyKey(seg uint32, key []byte) []byte { return append(segmentKey(keyBody, seg), key...) }
+
+// applied is the value of keyApplied.
+type applied struct {
+	pos    store.Pos
+	end    place // of the last group
+	number uint64
+}
+
+func (a applied) encode() []byte {
+	b := le.AppendUint64(nil, uint64(a.pos))
+	b = le.AppendUint32(b, a.end.seg)
+	b = le.AppendUint32(b, a.end.off)
+	return le.AppendUint64(b, a.number)
+}
+
+func parseApplied(b []byte) (applied, error) {
+	if len(b) != 24 {
+		return applied{}, fmt.Errorf("position in the index: %w", store.ErrCorrupt)
+	}
+	return applied{pos: store.Pos(le.Uint64(b)), end: place{le.Uint32(b[8:]), le.Uint32(b[12:])}, number: le.Uint64(b[16:])}, nil
+}
+
+// indexOptions is the one place where Pebble's options are made.
+func (e *Engine) indexOptions() *pebble.Options {
+	o := &pebble.Options{
+		FS:                          vfs.Default,
+		DisableWAL:                  true,
+		FormatMajorVersion:          pebble.FormatValueSeparation,
+		MemTableSize:                uint64(e.o.MemtableOctets),
+		MemTableStopWritesThreshold: 4,
+		CacheSize:                   e.o.CacheOctets,
+		MaxOpenFiles:                1000,
+		L0CompactionThreshold:       2,
+		L0StopWritesThreshold:       24,
+		LBaseMaxBytes:               64 << 20,
+		Logger:                      indexLogger{e},
+		EventListener: &pebble.EventListener{
+			BackgroundError: e.indexError,
+			FlushEnd:        func(pebble.FlushInfo) { e.poke() },
+		},
+		CompactionConcurrencyRange: func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
+	}
+	if _, real := e.o.FS.(disk.OS); !real {
+		o.FS = indexFS{e.o.FS}
+	}
+	for i := range o.Levels {
+		o.Levels[i].BlockSize = 8 << 10
+		o.Levels[i].IndexBlockSize = 64 << 10
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].FilterType = pebble.TableFilter
+	}
+	return o
+}
+
+func (e *Engine) openIndex() error {
+	db, err := pebble.Open(path.Join(e.o.Dir, "index"), e.indexOptions())
+	if err != nil {
+		return fmt.Errorf("index: %w", corrupt(err))
+	}
+	e.db = db
+	return nil
+}
+
+// corrupt translates what Pebble says about damage.
+func corrupt(err error) error {
+	if err != nil && pebble.IsCorruptionError(err) && !errors.Is(err, store.ErrCorrupt) {
+		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	return err
+}
+
+// indexError hears of a flush or compaction that failed. Pebble tries again in a new file, which is right for a full
+// disk; after anything else the device is not to be trusted.
+func (e *Engine) indexError(err error) {
+	switch {
+	case errors.Is(err, pebble.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, pebble.ErrCancelledCompaction):
+	case errors.Is(err, syscall.ENOSPC):
+		e.full.Store(true)
+		e.log.Warn("index: no space", "dir", e.o.Dir, "err", err)
+	default:
+		e.fence(fmt.Errorf("index: %w", err))
+	}
+}
+
+// indexLogger keeps Pebble from ending the process.
+type indexLogger struct{ e *Engine }
+
+func (l indexLogger) Infof(string, ...any) {}
+
+func (l indexLogger) Errorf(format string, args ...any) {
+	l.e.log.Warn("index: "+fmt.Sprintf(format, args...), "dir", l.e.o.Dir)
+}
+
+func (l indexLogger) Fatalf(format string, args ...any) {
+	l.e.fence(fmt.Errorf("index: "+format, args...))
+}
+
+// get returns a copy of a row's value.
+func (e *Engine) get(r pebble.Reader, key []byte) ([]byte, error) {
+	v, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, store.ErrNotFound
+	}
+	if err != nil {
+		return nil, corrupt(err)
+	}
+	out := append(make([]byte, 0, len(v)), v...)
+	return out, closer.Close()
+}
+
+// durableApplied is what the index would know after a crash.
+func (e *Engine) durableApplied() (applied, error) {
+	it, err := e.db.NewIter(&pebble.IterOptions{OnlyReadGuaranteedDurable: true,
+		LowerBound: []byte{keyApplied}, UpperBound: []byte{keyApplied + 1}})
+	if err != nil {
+		return applied{}, corrupt(err)
+	}
+	defer it.Close()
+	if !it.First() {
+		return applied{}, corrupt(it.Error())
+	}
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return applied{}, corrupt(err)
+	}
+	return parseApplied(v)
+}
+
+func isNotFound(err error) bool { return errors.Is(err, pebble.ErrNotFound) }
