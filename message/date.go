@@ -1,6 +1,9 @@
 package message
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // FormatDate writes t as a Date field has it (RFC 5322 section 3.3).
 func FormatDate(t time.Time) string { return t.Format("Mon, 2 Jan 2006 15:04:05 -0700") }
@@ -8,8 +11,9 @@ func FormatDate(t time.Time) string { return t.Format("Mon, 2 Jan 2006 15:04:05 
 // ParseDate reads a date of RFC 5322 section 3.3 with its obsolete forms (section 4.3), and the forms the world
 // writes: no day name or a wrong one, no comma, two- and three-digit years, month before day, names in full, no
 // seconds, dots for colons, AM and PM, zones by name or with a colon or missing (UTC), asctime and ISO 8601. It is
-// false for what has no day, month and year.
+// false for what has no day, month and year. Of a Received field it reads what follows the last semicolon.
 func ParseDate(raw []byte) (time.Time, bool) {
+	raw = raw[bytes.LastIndexByte(raw, ';')+1:]
 	d := dateParser{scanner: scanner{b: raw[:min(len(raw), maxDateOctets)]}, day: -1, month: -1, year: -1, hour: -1}
 	for d.skip(); d.i < len(d.b); d.skip() {
 		d.element()

@@ -213,7 +213,7 @@ func joinSections(params []Param) []Param {
 			out = append(out, p)
 			continue
 		}
-		if _, seen := done[s.name]; seen {
+		if _, seen := done[s.name]; seen || s.name == "" {
 			continue
 		}
 		done[s.name] = len(out)

@@ -167,7 +167,7 @@ func (p *Parser) endHeader(at int64) {
 	multipart := part.Type == "multipart"
 	boundary := ""
 	if multipart {
-		boundary = trimBoundary(part.Param("boundary"))
+		boundary = part.Param("boundary")
 	}
 	embedded := part.Type == "message" && (part.Subtype == "rfc822" || part.Subtype == "global") && isIdentity(part.Encoding)
 	switch {
@@ -251,13 +251,6 @@ func (p *Parser) delimiter(text []byte) (i int, closing bool) {
 	}
 	rest := text[length:]
 	return found, len(rest) >= 2 && rest[0] == '-' && rest[1] == '-'
-}
-
-func trimBoundary(s string) string {
-	for s != "" && isSpace(s[len(s)-1]) {
-		s = s[:len(s)-1]
-	}
-	return s
 }
 
 // isIdentity reports whether a transfer encoding changes nothing; an unknown one may, so its parts are not opened.
