@@ -72,7 +72,18 @@ type (
 )
 
 // arena gives out slices of larger pieces, so that the keys and values of a batch cost few allocations.
-type arena struct{ buf []byte }
+type arena struct {
+	buf []byte
+	tmp []byte
+}
+
+// scratch returns an empty slice that is good until the next call.
+func (a *arena) scratch() []byte {
+	if a.tmp == nil {
+		a.tmp = make([]byte, 0, chunkRoom)
+	}
+	return a.tmp[:0]
+}
 
 const arenaOctets = 8 << 10
 

@@ -274,6 +274,8 @@ type logRow struct {
 	All   uid           // every UID below it is gone; their emails live on elsewhere (RENAME of INBOX)
 }
 
+func (r *logRow) empty() bool { return len(r.Flags) == 0 && len(r.Gone) == 0 && r.All == 0 }
+
 func (r *logRow) appendTo(b []byte) []byte {
 	b = appendSet(append(b, rowVersion), r.Flags)
 	b = binary.AppendUvarint(b, uint64(len(r.Gone)))

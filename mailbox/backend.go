@@ -1,0 +1,164 @@
+package mailbox
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"github.com/samotop/samotop/imap"
+	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/store"
+)
+
+// Backend returns what an IMAP server reads.
+func (m *Mailbox) Backend() imap.Backend { return backend{m} }
+
+type backend struct{ m *Mailbox }
+
+// Open opens the account of whoever has logged in, and makes it when it is seen for the first time.
+func (b backend) Open(ctx context.Context, s *mail.Session) (imap.Account, error) {
+	addr, err := mail.ParseAddress(s.Login.Account)
+	if err != nil {
+		return nil, &imap.Error{Code: "AUTHORIZATIONFAILED", Text: "Nobody has logged in", Cause: err}
+	}
+	o, err := b.m.dir.Lookup(ctx, addr)
+	if err == nil && o.ID == 0 {
+		err = ErrNoOwner
+	}
+	if errors.Is(err, ErrNoOwner) {
+		return nil, &imap.Error{Code: "AUTHORIZATIONFAILED", Text: "There is no such account", Cause: err}
+	}
+	if err != nil {
+		return nil, toIMAP(err)
+	}
+	v := &view{m: b.m, address: addr, account: b.m.account(accountID(o.ID))}
+	if err := v.await(ctx); err != nil {
+		b.m.release(v.account)
+		return nil, toIMAP(err)
+	}
+	return v, nil
+}
+
+// view is one session's access to an account.
+type view struct {
+	m       *Mailbox
+	address mail.Address
+	account *account
+	closed  bool
+}
+
+var _ imap.Account = (*view)(nil)
+
+// await makes sure that the account exists, durably.
+func (v *view) await(ctx context.Context) error {
+	a := v.account
+	if err := a.lock(ctx); err != nil {
+		return err
+	}
+	last := a.last
+	a.mu.Unlock()
+	if last == nil {
+		return nil
+	}
+	return last.Wait(ctx)
+}
+
+// Close ends the session's access.
+func (v *view) Close() error {
+	if !v.closed {
+		v.closed = true
+		v.m.release(v.account)
+	}
+	return nil
+}
+
+// owner asks again who the owner is: quotas change.
+func (v *view) owner(ctx context.Context) (Owner, error) {
+	o, err := v.m.dir.Lookup(ctx, v.address)
+	if err == nil && accountID(o.ID) != v.account.id {
+		err = ErrNoOwner
+	}
+	return o, err
+}
+
+// change is Mailbox.change for this account alone.
+func (v *view) change(ctx context.Context, build func(p *part, r store.Reader) error) error {
+	err := v.m.change(ctx, []*account{v.account}, func(c *commit, r store.Reader) error { return build(c.parts[0], r) })
+	return toIMAP(err)
+}
+
+// boxByName finds a mailbox among what is durable.
+func (v *view) boxByName(ctx context.Context, r store.Reader, name string) (boxID, boxRow, error) {
+	var ar arena
+	value, err := r.Get(ctx, ar.nameKey(kindName, v.account.id, name))
+	if err != nil {
+		return 0, boxRow{}, notThere(err, name)
+	}
+	id := boxID(binary.BigEndian.Uint32(value))
+	row, err := v.boxByID(ctx, r, id)
+	return id, row, notThere(err, name)
+}
+
+func (v *view) boxByID(ctx context.Context, r store.Reader, id boxID) (boxRow, error) {
+	var ar arena
+	value, err := r.Get(ctx, ar.boxKey(kindBox, v.account.id, id))
+	if err != nil {
+		return boxRow{}, err
+	}
+	return decodeBox(value)
+}
+
+func notThere(err error, name string) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return no("NONEXISTENT", "Mailbox %q does not exist", name)
+	}
+	return err
+}
+
+// Select opens a mailbox.
+func (v *view) Select(ctx context.Context, name string, readOnly bool) (imap.Mailbox, error) {
+	name, err := v.m.canonical(name)
+	if err != nil {
+		return nil, err
+	}
+	s := &selected{view: v, readOnly: readOnly, inbox: name == inbox, notify: make(chan struct{}, 1)}
+	err = v.m.eng.View(ctx, func(r store.Reader) error {
+		s.id, s.first, err = v.boxByName(ctx, r, name)
+		return err
+	})
+	if err != nil {
+		return nil, toIMAP(err)
+	}
+	v.account.refs.Add(1)
+	s.attach()
+	return s, nil
+}
+
+// Append begins an APPEND.
+func (v *view) Append(ctx context.Context, name string) (imap.Appender, error) {
+	name, err := v.m.canonical(name)
+	if err != nil {
+		return nil, tryCreate(err)
+	}
+	err = v.m.eng.View(ctx, func(r store.Reader) error {
+		_, _, err := v.boxByName(ctx, r, name)
+		return err
+	})
+	if err != nil {
+		return nil, tryCreate(toIMAP(err))
+	}
+	o, err := v.owner(ctx)
+	if err != nil {
+		return nil, toIMAP(err)
+	}
+	return &appending{view: v, name: name, owner: o}, nil
+}
+
+// tryCreate turns the answer that a mailbox is not there into one that invites to make it (RFC 3501 section 6.3.11).
+func tryCreate(err error) error {
+	var e *imap.Error
+	if errors.As(err, &e) && e.Code == "NONEXISTENT" {
+		return &imap.Error{Code: "TRYCREATE", Text: e.Text, Cause: e.Cause}
+	}
+	return err
+}

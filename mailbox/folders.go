@@ -1,0 +1,379 @@
+package mailbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/samotop/samotop/imap"
+	"github.com/samotop/samotop/store"
+)
+
+var errNoInbox = errors.New("mailbox: account without INBOX")
+
+// List returns all mailboxes, the parents that are only names, and the subscribed names that do not exist.
+func (v *view) List(ctx context.Context) ([]imap.Folder, error) {
+	folders := map[string]*imap.Folder{}
+	err := v.m.eng.View(ctx, func(r store.Reader) error {
+		var ar arena
+		prefix := ar.accountKey(kindBox, v.account.id)
+		for kv, err := range r.Scan(ctx, prefix, after(prefix), false) {
+			if err != nil {
+				return err
+			}
+			row, err := decodeBox(kv.Value)
+			if err != nil {
+				return err
+			}
+			folders[row.Name] = &imap.Folder{Name: row.Name, ID: boxName(v.account.id, row.Object), Use: usesOf(row.Use)}
+		}
+		prefix = ar.accountKey(kindSub, v.account.id)
+		for kv, err := range r.Scan(ctx, prefix, after(prefix), false) {
+			if err != nil {
+				return err
+			}
+			name := string(kv.Key[len(prefix):])
+			if folders[name] == nil {
+				folders[name] = &imap.Folder{Name: name, NonExistent: true, NoSelect: true}
+			}
+			folders[name].Subscribed = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, toIMAP(err)
+	}
+	addParents(folders)
+	list := make([]imap.Folder, 0, len(folders))
+	for _, f := range folders {
+		list = append(list, *f)
+	}
+	slices.SortFunc(list, func(a, b imap.Folder) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// addParents adds the levels above existing mailboxes that are not mailboxes themselves (RFC 3501 section 6.3.4).
+func addParents(folders map[string]*imap.Folder) {
+	var parents []string
+	for name, f := range folders {
+		if f.NonExistent {
+			continue
+		}
+		for i := strings.LastIndex(name, separator); i > 0; i = strings.LastIndex(name[:i], separator) {
+			parents = append(parents, name[:i])
+		}
+	}
+	for _, name := range parents {
+		if folders[name] == nil {
+			folders[name] = &imap.Folder{Name: name, NonExistent: true, NoSelect: true}
+		}
+	}
+}
+
+// Status reads the counters of a mailbox.
+func (v *view) Status(ctx context.Context, name string) (st imap.Status, err error) {
+	if name, err = v.m.canonical(name); err != nil {
+		return st, err
+	}
+	a := v.account
+	err = v.m.eng.View(ctx, func(r store.Reader) error {
+		id, row, err := v.boxByName(ctx, r, name)
+		if err != nil {
+			return err
+		}
+		a.mu.Lock()
+		from := a.recentFrom(id, &row)
+		a.mu.Unlock()
+		st = statusOf(a.id, &row)
+		n, err := v.countFrom(ctx, r, id, from, row.UIDNext)
+		st.Recent = uint32(n)
+		return err
+	})
+	return st, toIMAP(err)
+}
+
+func statusOf(a accountID, row *boxRow) imap.Status {
+	return imap.Status{
+		ID: boxName(a, row.Object), UIDValidity: row.UIDValidity, UIDNext: imap.UID(row.UIDNext), Messages: row.Messages,
+		Unseen: row.Unseen, Deleted: row.Deleted, Size: row.Octets, HighestModSeq: imap.ModSeq(row.S),
+	}
+}
+
+// countFrom counts the messages of a mailbox from a UID on.
+func (v *view) countFrom(ctx context.Context, r store.Reader, id boxID, from, next uid) (n int, err error) {
+	if from >= next {
+		return 0, nil
+	}
+	var set imap.UIDSet
+	err = v.chunks(ctx, r, id, from, func(no uint32, c *chunk) bool {
+		c.All.addTo(&set, no, from)
+		return true
+	})
+	return set.Len(), err
+}
+
+// chunks reads the chunk rows of a mailbox in order, from that of a UID on.
+func (v *view) chunks(ctx context.Context, r store.Reader, id boxID, from uid, fn func(no uint32, c *chunk) bool) error {
+	var ar arena
+	lo := ar.msgKey(kindChunk, v.account.id, id, chunkOf(from))
+	hi := after(ar.boxKey(kindChunk, v.account.id, id))
+	var c chunk
+	for kv, err := range r.Scan(ctx, lo, hi, false) {
+		if err != nil {
+			return err
+		}
+		if err := decodeChunk(kv.Value, &c); err != nil {
+			return err
+		}
+		if !fn(lastUint32(kv.Key), &c) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Create makes a mailbox. A separator at the end of the name is taken off: any mailbox can have children here.
+func (v *view) Create(ctx context.Context, name string, use []imap.SpecialUse) (id string, err error) {
+	if name, err = v.m.canonical(strings.TrimSuffix(name, separator)); err != nil {
+		return "", err
+	}
+	bits := uint16(0)
+	for _, u := range use {
+		bit := useBit(u)
+		if bit == 0 { // RFC 6154 section 3
+			return "", no("USEATTR", "Special use %s is not known here", u)
+		}
+		bits |= bit
+	}
+	err = v.change(ctx, func(p *part, r store.Reader) error {
+		b, err := p.create(ctx, r, name, bits)
+		if err == nil {
+			id = boxName(p.id, b.Object)
+		}
+		return err
+	})
+	return id, err
+}
+
+func (p *part) create(ctx context.Context, r store.Reader, name string, use uint16) (*box, error) {
+	old, err := p.find(ctx, r, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case old != 0:
+		return nil, no("ALREADYEXISTS", "Mailbox %q exists already", name)
+	case int(p.row.Boxes) >= p.m.limits.Mailboxes:
+		return nil, no("LIMIT", "There are %d mailboxes, which is the limit", p.row.Boxes)
+	}
+	if use != 0 {
+		all, err := p.everyBox(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range all {
+			if b.Use&use != 0 { // RFC 6154 section 3: one mailbox for each use here
+				return nil, no("USEATTR", "Mailbox %q has this use already", b.Name)
+			}
+		}
+	}
+	b := p.newBox(name, use)
+	p.addName(b)
+	return b, nil
+}
+
+// Delete removes a mailbox, at once for everybody; its messages are taken away in the background. Its children stay,
+// and its subscription does (RFC 3501 section 6.3.4).
+func (v *view) Delete(ctx context.Context, name string) error {
+	name, err := v.m.canonical(name)
+	if err != nil {
+		return err
+	}
+	if name == inbox {
+		return no("CANNOT", "INBOX cannot be deleted")
+	}
+	err = v.change(ctx, func(p *part, r store.Reader) error {
+		b, err := p.named(ctx, r, name)
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			return p.nonexistent(ctx, r, name)
+		}
+		p.dropBox(b)
+		return nil
+	})
+	if err == nil {
+		v.m.wakeSweeper()
+	}
+	return err
+}
+
+// nonexistent is the answer for a name that is not a mailbox, but may be the parent of some.
+func (p *part) nonexistent(ctx context.Context, r store.Reader, name string) error {
+	all, err := p.everyBox(ctx, r)
+	if err != nil {
+		return err
+	}
+	for _, b := range all {
+		if strings.HasPrefix(b.Name, name+separator) {
+			return no("HASCHILDREN", "%q is only the parent of other mailboxes", name)
+		}
+	}
+	return no("NONEXISTENT", "Mailbox %q does not exist", name)
+}
+
+// dropBox removes a mailbox and leaves a mark for the sweeper.
+func (p *part) dropBox(b *box) {
+	c := p.c
+	p.touch(b)
+	b.gone = true
+	p.row.Boxes--
+	p.row.Octets -= b.Octets
+	p.row.Messages -= int64(b.Messages)
+	p.dropName(b.Name)
+	c.batch.Ops = append(c.batch.Ops, store.Delete(c.ar.boxKey(kindBox, p.id, b.id)))
+	c.put(c.ar.boxKey(kindDoomed, p.id, b.id), nil)
+	c.batch.Deletes = true
+}
+
+// Rename moves a mailbox and its children to another name.
+func (v *view) Rename(ctx context.Context, from, to string) error {
+	from, err := v.m.canonical(from)
+	if err != nil {
+		return err
+	}
+	if to, err = v.m.canonical(strings.TrimSuffix(to, separator)); err != nil {
+		return err
+	}
+	return v.change(ctx, func(p *part, r store.Reader) error {
+		if from == inbox {
+			return p.renameInbox(ctx, r, to)
+		}
+		return p.rename(ctx, r, from, to)
+	})
+}
+
+func (p *part) rename(ctx context.Context, r store.Reader, from, to string) error {
+	all, err := p.everyBox(ctx, r)
+	if err != nil {
+		return err
+	}
+	if to == from || strings.HasPrefix(to, from+separator) {
+		return no("CANNOT", "A mailbox cannot be moved into itself")
+	}
+	var move []*box
+	taken := map[string]bool{}
+	for _, b := range all {
+		if b.Name == from || strings.HasPrefix(b.Name, from+separator) {
+			move = append(move, b)
+		} else {
+			taken[b.Name] = true
+		}
+	}
+	if len(move) == 0 {
+		return no("NONEXISTENT", "Mailbox %q does not exist", from)
+	}
+	if taken[to] {
+		return no("ALREADYEXISTS", "Mailbox %q exists already", to)
+	}
+	for _, head := range move {
+		name, err := p.m.canonical(to + head.Name[len(from):])
+		if err != nil {
+			return err
+		}
+		if taken[name] {
+			return no("ALREADYEXISTS", "Mailbox %q exists already", name)
+		}
+		b, err := p.box(ctx, r, head.id)
+		if err != nil {
+			return err
+		}
+		p.touch(b)
+		p.dropName(b.Name)
+		b.Name = name
+		p.addName(b)
+	}
+	return nil
+}
+
+// renameInbox moves the messages of INBOX to a new mailbox (RFC 3501 section 6.3.5). No message is touched: the
+// mailbox takes the new name, a new UIDVALIDITY and a new id, and an empty one stands in its place that goes on with
+// the numbers and the id of INBOX, where everything below its UIDNEXT is now expunged. Children stay where they are.
+func (p *part) renameInbox(ctx context.Context, r store.Reader, to string) error {
+	old, err := p.named(ctx, r, inbox)
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		return errNoInbox
+	}
+	taken, err := p.find(ctx, r, to)
+	switch {
+	case err != nil:
+		return err
+	case taken != 0:
+		return no("ALREADYEXISTS", "Mailbox %q exists already", to)
+	case int(p.row.Boxes) >= p.m.limits.Mailboxes:
+		return no("LIMIT", "There are %d mailboxes, which is the limit", p.row.Boxes)
+	}
+	words, err := p.words(ctx, r, old)
+	if err != nil {
+		return err
+	}
+	p.touch(old)
+	fresh := p.newBox(inbox, old.Use)
+	validity, object, created := fresh.UIDValidity, fresh.Object, fresh.Created
+	fresh.UIDValidity, fresh.Object, fresh.Created = old.UIDValidity, old.Object, old.Created
+	fresh.UIDNext, fresh.RecentFrom = old.UIDNext, old.UIDNext
+	fresh.tail, fresh.tailNo = &chunk{}, chunkOf(fresh.UIDNext)
+	fresh.keywords, fresh.known = words, true
+	fresh.log.All = old.UIDNext
+	old.UIDValidity, old.Object, old.Created, old.Use = validity, object, created, 0
+	old.Name = to
+	if len(words) > 0 {
+		p.put(p.c.ar.boxKey(kindKeywords, p.id, fresh.id), appendKeywords(nil, words))
+	}
+	p.addName(fresh)
+	p.addName(old)
+	return nil
+}
+
+// Subscribe adds or removes a name; it need not exist (RFC 3501 section 6.3.6).
+func (v *view) Subscribe(ctx context.Context, name string, on bool) error {
+	name, err := v.m.canonical(strings.TrimSuffix(name, separator))
+	if err != nil {
+		return err
+	}
+	return v.change(ctx, func(p *part, r store.Reader) error {
+		c := p.c
+		key := c.ar.nameKey(kindSub, p.id, name)
+		row, err := p.get(ctx, r, key)
+		if err != nil || on == (row != nil) {
+			return err
+		}
+		if !on {
+			p.delete(key)
+			return nil
+		}
+		n := 0
+		prefix := c.ar.accountKey(kindSub, p.id)
+		for _, err := range r.Scan(ctx, prefix, after(prefix), false) {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		if n >= p.m.limits.Subscriptions {
+			return no("LIMIT", "There are %d subscriptions, which is the limit", n)
+		}
+		p.put(key, []byte{rowVersion})
+		return nil
+	})
+}
+
+// recentFrom is the first UID that no session has taken as \Recent. It needs the latch.
+func (a *account) recentFrom(id boxID, row *boxRow) uid {
+	return max(row.RecentFrom, a.recents[id])
+}

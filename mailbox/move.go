@@ -1,0 +1,272 @@
+package mailbox
+
+import (
+	"context"
+	"slices"
+
+	"github.com/samotop/samotop/imap"
+	"github.com/samotop/samotop/store"
+)
+
+// Expunge removes the messages of the set that are \Deleted: one batch for Limits.StoreMessages messages.
+func (s *selected) Expunge(ctx context.Context, uids imap.UIDSet) (imap.UIDSet, error) {
+	if s.readOnly {
+		return nil, errReadOnly
+	}
+	if uids != nil && len(uids) == 0 {
+		return nil, nil
+	}
+	set, err := s.present(ctx, uids, deletedOf)
+	if err != nil {
+		return nil, toIMAP(err)
+	}
+	var gone imap.UIDSet
+	for _, piece := range pieces(set, s.m.limits.StoreMessages) {
+		var done imap.UIDSet
+		err := s.change(ctx, func(p *part, r store.Reader) error {
+			done = nil
+			p.c.batch.Deletes = true
+			return s.expunge(ctx, p, r, piece, &done)
+		})
+		if err != nil {
+			return gone, err
+		}
+		gone = gone.Union(done)
+	}
+	return gone, nil
+}
+
+func (s *selected) expunge(ctx context.Context, p *part, r store.Reader, set imap.UIDSet, done *imap.UIDSet) error {
+	b, err := s.box(ctx, p, r)
+	if err != nil {
+		return err
+	}
+	list, err := p.messages(ctx, r, b, set)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		m := &list[i]
+		if m.small.System&imap.FlagDeleted == 0 {
+			continue
+		}
+		if err := p.depart(ctx, r, b, m.uid, &m.small, m.email); err != nil {
+			return err
+		}
+		done.Add(imap.UID(m.uid))
+	}
+	return nil
+}
+
+// moving is a message with the rows that COPY, MOVE and EXPUNGE need.
+type moving struct {
+	uid             uid
+	email           emailID
+	small           smallRow
+	summary, header []byte
+}
+
+// messages reads the rows of messages as the head has them. What they refer to is good within the View.
+func (p *part) messages(ctx context.Context, r store.Reader, b *box, set imap.UIDSet) ([]moving, error) {
+	list := make([]moving, 0, set.Len())
+	var inner error
+	err := p.smallRows(ctx, r, b.id, set, func(u uid, v []byte) bool {
+		var m moving
+		m.uid = u
+		m.small, inner = decodeSmall(p.c.ar.copyOf(v))
+		list = append(list, m)
+		return inner == nil
+	})
+	if err != nil || inner != nil {
+		return nil, firstError(inner, err)
+	}
+	var found imap.UIDSet
+	for i := range list {
+		found.Add(imap.UID(list[i].uid))
+	}
+	err = p.account.rows(ctx, r, kindSummary, b.id, found, func(u uid, v []byte) bool {
+		m := byUID(list, u)
+		m.summary = p.c.ar.copyOf(v)
+		var sum summaryRow
+		sum, inner = decodeSummary(m.summary)
+		m.email = sum.Email
+		return inner == nil
+	})
+	return list, firstError(inner, err)
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func byUID(list []moving, u uid) *moving {
+	i, _ := slices.BinarySearchFunc(list, u, func(m moving, u uid) int { return int(int64(m.uid) - int64(u)) })
+	return &list[i]
+}
+
+// Copy puts messages at the end of another mailbox, with move out of this one. COPY is one batch (RFC 3501 section
+// 6.4.7); MOVE is one batch for Limits.StoreMessages messages, each of which is never in both or neither (RFC 6851
+// section 3.3).
+func (s *selected) Copy(ctx context.Context, uids imap.UIDSet, to string, move bool) (imap.CopyResult, error) {
+	var result imap.CopyResult
+	to, err := s.m.canonical(to)
+	if err != nil {
+		return result, tryCreate(err)
+	}
+	if move && s.readOnly {
+		return result, errReadOnly
+	}
+	set, err := s.present(ctx, uids, allOf)
+	if err != nil {
+		return result, toIMAP(err)
+	}
+	o, err := s.owner(ctx)
+	if err != nil {
+		return result, toIMAP(err)
+	}
+	n := s.m.limits.CopyMessages
+	if move {
+		n = s.m.limits.StoreMessages
+	}
+	list := pieces(set, n)
+	if !move && len(list) > 1 {
+		return result, no("LIMIT", "At most %d messages can be copied at once", n)
+	}
+	if len(list) == 0 {
+		list = []imap.UIDSet{nil} // the mailbox must be there all the same
+	}
+	for _, piece := range list {
+		var done imap.CopyResult
+		err := s.change(ctx, func(p *part, r store.Reader) error {
+			done = imap.CopyResult{}
+			return s.copy(ctx, p, r, piece, to, move, &o, &done)
+		})
+		if err != nil {
+			return result, tryCreate(err)
+		}
+		result.UIDValidity = done.UIDValidity
+		result.Source = result.Source.Union(done.Source)
+		result.Dest = result.Dest.Union(done.Dest)
+	}
+	return result, nil
+}
+
+func (s *selected) copy(ctx context.Context, p *part, r store.Reader, set imap.UIDSet, to string, move bool, o *Owner, out *imap.CopyResult) error {
+	b, err := s.box(ctx, p, r)
+	if err != nil {
+		return err
+	}
+	dest, err := p.named(ctx, r, to)
+	if err != nil {
+		return err
+	}
+	if dest == nil {
+		return no("NONEXISTENT", "Mailbox %q does not exist", to)
+	}
+	if len(set) == 0 {
+		return nil
+	}
+	list, err := p.messages(ctx, r, b, set)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	if !move {
+		octets := int64(0)
+		for i := range list {
+			octets += list[i].small.Size
+		}
+		if !p.fits(o, octets, int64(len(list))) {
+			return errQuota
+		}
+	}
+	err = p.account.rows(ctx, r, kindHeader, b.id, setOf(list), func(u uid, v []byte) bool {
+		byUID(list, u).header = p.c.ar.copyOf(v)
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	out.UIDValidity = dest.UIDValidity
+	for i := range list {
+		u, err := p.copyOne(ctx, r, b, dest, &list[i], move)
+		if err != nil {
+			return err
+		}
+		out.Source.Add(imap.UID(list[i].uid))
+		out.Dest.Add(imap.UID(u))
+	}
+	return nil
+}
+
+var errQuota = no("OVERQUOTA", "The account has no room for this")
+
+func setOf(list []moving) (set imap.UIDSet) {
+	for i := range list {
+		set.Add(imap.UID(list[i].uid))
+	}
+	return set
+}
+
+// copyOne puts one message into another mailbox, or the same. It stays the same email: EMAILID, thread and body are
+// shared (RFC 8474 section 5.1). Its SAVEDATE is new (RFC 8514).
+func (p *part) copyOne(ctx context.Context, r store.Reader, from, to *box, m *moving, move bool) (uid, error) {
+	if to.UIDNext == maxUID {
+		return 0, no("LIMIT", "Mailbox has used up its unique identifiers")
+	}
+	small := m.small
+	s := p.touch(to)
+	small.S, small.Arrived, small.Saved = s, s, p.m.now().Unix()
+	if err := p.carryKeywords(ctx, r, from, to, &small); err != nil {
+		return 0, err
+	}
+	u, err := p.place(ctx, r, to, &small)
+	if err != nil {
+		return 0, err
+	}
+	c := p.c
+	c.put(c.ar.msgKey(kindSummary, p.id, to.id, u), m.summary)
+	if m.header != nil {
+		c.put(c.ar.msgKey(kindHeader, p.id, to.id, u), m.header)
+	}
+	key := c.ar.longKey(kindEmail, p.id, uint64(m.email))
+	v, err := p.get(ctx, r, key)
+	if err != nil {
+		return 0, err
+	}
+	row, err := decodeEmail(v)
+	if err != nil {
+		return 0, err
+	}
+	row.Places = append(row.Places, place{to.id, u})
+	p.putEmail(m.email, &row)
+	if !move {
+		return u, nil
+	}
+	return u, p.depart(ctx, r, from, m.uid, &m.small, m.email)
+}
+
+// carryKeywords turns the keyword numbers of one mailbox into those of another.
+func (p *part) carryKeywords(ctx context.Context, r store.Reader, from, to *box, small *smallRow) error {
+	if len(small.Keywords) == 0 || from.id == to.id {
+		return nil
+	}
+	names, err := p.words(ctx, r, from)
+	if err != nil {
+		return err
+	}
+	f, err := (&flagNames{names: names}).of(small)
+	if err != nil {
+		return err
+	}
+	ids, err := p.keywordIDs(ctx, r, to, f.Keywords, true)
+	if err != nil {
+		return err
+	}
+	small.Keywords = appendIDs(p.c.ar.take(5*len(ids)), ids)
+	return nil
+}

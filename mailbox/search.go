@@ -1,0 +1,215 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+
+	"github.com/samotop/samotop/imap"
+	"github.com/samotop/samotop/store"
+)
+
+// Search answers SEARCH, SORT and THREAD. What can be told by the UID sets (UNSEEN, DELETED, UIDs) is told by them;
+// flags, dates and sizes by the small rows; the usual header fields by the header rows. Only the rest reads bodies.
+func (s *selected) Search(ctx context.Context, q *imap.Query) (*imap.SearchResult, error) {
+	crit := q.Criteria
+	if crit == nil {
+		crit = &imap.Criteria{}
+	}
+	set, rest, err := s.narrow(ctx, q.Within, crit)
+	if err != nil {
+		return nil, toIMAP(err)
+	}
+	res := &imap.SearchResult{}
+	if rest == nil && len(q.Sort) == 0 && q.Thread == "" {
+		res.UIDs = set
+		return res, nil
+	}
+	f := finder{q: q, res: res, matcher: imap.NewMatcher(rest, s.m.now())}
+	f.need = f.matcher.Need()
+	if len(q.Sort) > 0 {
+		f.need |= imap.SortNeeds(q.Sort)
+	}
+	if q.Thread != "" {
+		f.need |= imap.ThreadNeeds
+	}
+	if err := s.find(ctx, set, &f); err != nil {
+		return nil, toIMAP(err)
+	}
+	if len(q.Sort) > 0 {
+		res.Ordered = imap.SortUIDs(f.sort, q.Sort)
+	}
+	if q.Thread != "" {
+		res.Threads = imap.Threads(q.Thread, f.threads)
+	}
+	return res, nil
+}
+
+// narrow limits the set to messages that are there and match what the UID sets know of the criteria. It returns what
+// remains to be asked of each message, nil for nothing.
+func (s *selected) narrow(ctx context.Context, within imap.UIDSet, crit *imap.Criteria) (set imap.UIDSet, rest *imap.Criteria, err error) {
+	for _, u := range crit.UIDs {
+		within = within.Intersect(u)
+	}
+	const known = imap.FlagSeen | imap.FlagDeleted
+	on, off := crit.Flags.System&known, crit.NotFlag.System&known
+	err = s.m.eng.View(ctx, func(r store.Reader) error {
+		if _, err := s.row(ctx, r); err != nil || len(within) == 0 {
+			return err
+		}
+		lo, hi := uid(within.Min()), uid(within.Max())
+		return s.chunks(ctx, r, s.id, lo, func(no uint32, c *chunk) bool {
+			if no > chunkOf(hi) {
+				return false
+			}
+			c.restrict(on, off)
+			c.All.addTo(&set, no, lo)
+			return true
+		})
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	left := *crit
+	left.UIDs = nil
+	left.Flags.System &^= known
+	left.NotFlag.System &^= known
+	if !isEmpty(&left) {
+		rest = &left
+	}
+	return set.Intersect(within), rest, nil
+}
+
+// restrict leaves in All what has the flags of on and none of off.
+func (c *chunk) restrict(on, off imap.SystemFlags) {
+	for i := range c.All {
+		if on&imap.FlagSeen != 0 {
+			c.All[i] &^= c.Unseen[i]
+		}
+		if off&imap.FlagSeen != 0 {
+			c.All[i] &= c.Unseen[i]
+		}
+		if on&imap.FlagDeleted != 0 {
+			c.All[i] &= c.Deleted[i]
+		}
+		if off&imap.FlagDeleted != 0 {
+			c.All[i] &^= c.Deleted[i]
+		}
+	}
+}
+
+// isEmpty tells whether criteria match everything.
+func isEmpty(c *imap.Criteria) bool {
+	return len(c.UIDs) == 0 && c.Flags.System == 0 && len(c.Flags.Keywords) == 0 && c.NotFlag.System == 0 && len(c.NotFlag.Keywords) == 0 &&
+		c.Recent == nil && c.Since.IsZero() && c.Before.IsZero() && c.SentSince.IsZero() && c.SentBefore.IsZero() &&
+		c.SavedSince.IsZero() && c.SavedBefore.IsZero() && c.Younger == 0 && c.Older == 0 && c.Larger == nil && c.Smaller == nil &&
+		c.ModSeq == 0 && c.EmailID == "" && c.ThreadID == "" && len(c.Header) == 0 && len(c.Body) == 0 && len(c.Text) == 0 &&
+		len(c.Not) == 0 && len(c.Or) == 0
+}
+
+// finder collects what a search finds.
+type finder struct {
+	q       *imap.Query
+	res     *imap.SearchResult
+	matcher *imap.Matcher
+	need    imap.Need
+	sort    []imap.SortEntry
+	threads []imap.ThreadEntry
+}
+
+// find looks at each message of the set. Content is opened only when it is asked for, unless the text is.
+func (s *selected) find(ctx context.Context, set imap.UIDSet, f *finder) error {
+	fetch := f.need
+	lazy := f.need&imap.NeedContent != 0 && f.need&imap.NeedParts == 0
+	if lazy {
+		fetch &^= imap.NeedContent
+	}
+	for m, err := range s.Fetch(ctx, set, fetch) {
+		if err != nil {
+			return err
+		}
+		if lazy {
+			m.Content = &lazyContent{s: s, uid: uid(m.UID), size: m.Size}
+		}
+		if err := f.look(ctx, m); err != nil && !isExpunged(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// isExpunged tells whether a message went while it was looked at: it is passed over.
+func isExpunged(err error) bool {
+	var e *imap.Error
+	return errors.As(err, &e) && e.Code == "EXPUNGEISSUED"
+}
+
+func (f *finder) look(ctx context.Context, m *imap.Message) error {
+	ok, err := f.matcher.Match(ctx, m)
+	if err != nil || !ok {
+		return err
+	}
+	if len(f.q.Sort) > 0 {
+		e, err := imap.SortEntryOf(ctx, m, f.q.Sort)
+		if err != nil {
+			return err
+		}
+		f.sort = append(f.sort, e)
+	}
+	if f.q.Thread != "" {
+		e, err := imap.ThreadEntryOf(ctx, m)
+		if err != nil {
+			return err
+		}
+		f.threads = append(f.threads, e)
+	}
+	f.res.UIDs.Add(m.UID)
+	f.res.ModSeq = max(f.res.ModSeq, m.ModSeq)
+	return nil
+}
+
+// lazyContent reads the summary of a message when its content is first asked for.
+type lazyContent struct {
+	s    *selected
+	uid  uid
+	size int64
+	c    *content
+}
+
+// Size is that of the whole message, in octets.
+func (l *lazyContent) Size() int64 { return l.size }
+
+// Append reads a range of the message.
+func (l *lazyContent) Append(ctx context.Context, dst []byte, off, n int64) ([]byte, error) {
+	if l.c == nil {
+		if err := l.open(ctx); err != nil {
+			return dst, err
+		}
+	}
+	return l.c.Append(ctx, dst, off, n)
+}
+
+func (l *lazyContent) open(ctx context.Context) error {
+	s := l.s
+	err := s.m.eng.View(ctx, func(r store.Reader) error {
+		var ar arena
+		v, err := r.Get(ctx, ar.msgKey(kindSummary, s.account.id, s.id, l.uid))
+		if err != nil {
+			return err
+		}
+		sum, err := decodeSummary(v)
+		if err != nil {
+			return err
+		}
+		l.c = &content{m: s.m, prefix: append([]byte(nil), sum.Prefix...), hash: sum.Hash, body: sum.Body}
+		return nil
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return errExpunged
+	}
+	return toIMAP(err)
+}
+
+var errExpunged = no("EXPUNGEISSUED", "The message was expunged meanwhile")

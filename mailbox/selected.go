@@ -1,0 +1,336 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sort"
+
+	"github.com/samotop/samotop/imap"
+	"github.com/samotop/samotop/store"
+)
+
+// selected is one session's selected mailbox. It reads only what is durable; what it changes, it changes through the
+// account's latch.
+type selected struct {
+	*view
+	id       boxID
+	first    boxRow // as found when it was selected
+	inbox    bool   // selected as INBOX: it follows the name when INBOX is renamed
+	readOnly bool
+	notify   chan struct{}
+	live     *live
+	closed   bool
+
+	checked modSeq // value of live.modseq at the last look
+	looked  bool
+	lastS   modSeq // of the last look, with its UIDNEXT
+	lastUID uid
+
+	words words
+}
+
+var _ imap.Mailbox = (*selected)(nil)
+
+// attach makes the session one of those that are told of changes.
+func (s *selected) attach() {
+	a := s.account
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.live[s.id]
+	if l == nil {
+		l = &live{sessions: map[*selected]struct{}{}}
+		a.live[s.id] = l
+	}
+	l.sessions[s] = struct{}{}
+	s.live = l
+	s.looked = false
+}
+
+func (s *selected) detach() {
+	a := s.account
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(s.live.sessions, s)
+	if len(s.live.sessions) == 0 && a.live[s.id] == s.live {
+		delete(a.live, s.id)
+	}
+}
+
+// Close ends the selection.
+func (s *selected) Close() error {
+	if !s.closed {
+		s.closed = true
+		s.detach()
+		s.account.refs.Add(-1)
+	}
+	return nil
+}
+
+// Notify is sent to when something became durable.
+func (s *selected) Notify() <-chan struct{} { return s.notify }
+
+// row reads the mailbox's row, store.ErrNotFound if it was deleted. A session that selected INBOX goes over to the
+// new one when INBOX was renamed.
+func (s *selected) row(ctx context.Context, r store.Reader) (boxRow, error) {
+	row, err := s.boxByID(ctx, r, s.id)
+	if !s.inbox || err == nil && row.Name == inbox || err != nil && !errors.Is(err, store.ErrNotFound) {
+		return row, err
+	}
+	id, row, err := s.boxByName(ctx, r, inbox)
+	if err == nil {
+		s.detach()
+		s.id = id
+		s.attach()
+	}
+	return row, err
+}
+
+// box is row for a change.
+func (s *selected) box(ctx context.Context, p *part, r store.Reader) (*box, error) {
+	b, err := p.box(ctx, r, s.id)
+	if err != nil {
+		return nil, err
+	}
+	if s.inbox && (b == nil || b.Name != inbox) {
+		b, err = p.named(ctx, r, inbox)
+	}
+	if err == nil && b == nil {
+		err = errGone
+	}
+	return b, err
+}
+
+var errGone = no("NONEXISTENT", "The mailbox was deleted")
+
+// Snapshot reads the mailbox as it is.
+func (s *selected) Snapshot(ctx context.Context) (*imap.Snapshot, error) {
+	snap := &imap.Snapshot{ReadOnly: s.readOnly}
+	checked := s.live.modseq.Load()
+	err := s.m.eng.View(ctx, func(r store.Reader) error {
+		row, err := s.row(ctx, r)
+		if err != nil {
+			return err
+		}
+		snap.Status = statusOf(s.account.id, &row)
+		s.lastS, s.lastUID = row.S, row.UIDNext
+		from := s.takeRecent(&row)
+		err = s.chunks(ctx, r, s.id, 0, func(no uint32, c *chunk) bool {
+			c.All.addTo(&snap.UIDs, no, 0)
+			if at := c.Unseen.next(0, true); snap.FirstUnseen == 0 && at < chunkUIDs {
+				snap.FirstUnseen = imap.UID(no<<chunkShift + uint32(at))
+			}
+			if row.UIDNext > from && no >= chunkOf(from) {
+				c.All.addTo(&snap.RecentUIDs, no, from)
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		list, err := s.words.load(ctx, r, s)
+		snap.Keywords = slices.Clone(list)
+		snap.MaxKeywords = len(list) >= s.m.limits.Keywords
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errGone
+	}
+	if err != nil {
+		return nil, toIMAP(err)
+	}
+	snap.Recent = uint32(snap.RecentUIDs.Len())
+	s.checked, s.looked = checked, true
+	return snap, nil
+}
+
+// takeRecent returns the first UID that no session has had as \Recent, and takes what is there for this one.
+func (s *selected) takeRecent(row *boxRow) uid {
+	a := s.account
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	from := a.recentFrom(s.id, row)
+	if !s.readOnly && row.UIDNext > from {
+		a.recents[s.id] = row.UIDNext
+	}
+	return from
+}
+
+// Changes tells what happened after since.
+func (s *selected) Changes(ctx context.Context, since imap.ModSeq) (*imap.Changes, error) {
+	checked := s.live.modseq.Load()
+	if s.looked && checked == s.checked && modSeq(since) == s.lastS {
+		return &imap.Changes{ModSeq: since, UIDNext: imap.UID(s.lastUID)}, nil
+	}
+	ch := &imap.Changes{}
+	err := s.m.eng.View(ctx, func(r store.Reader) error {
+		row, err := s.row(ctx, r)
+		if errors.Is(err, store.ErrNotFound) || err == nil && row.UIDValidity != s.first.UIDValidity {
+			ch.Gone = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		ch.ModSeq, ch.UIDNext = imap.ModSeq(row.S), imap.UID(row.UIDNext)
+		if modSeq(since) < row.S {
+			err = s.collect(ctx, r, &row, modSeq(since), ch)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, toIMAP(err)
+	}
+	if !ch.Gone {
+		s.checked, s.looked = checked, true
+		s.lastS, s.lastUID = modSeq(ch.ModSeq), uid(ch.UIDNext)
+	}
+	return ch, nil
+}
+
+// collect fills in what changed after since.
+func (s *selected) collect(ctx context.Context, r store.Reader, row *boxRow, since modSeq, ch *imap.Changes) error {
+	newFrom := s.lastUID
+	if since != s.lastS || newFrom == 0 {
+		var err error
+		if newFrom, err = s.firstAfter(ctx, r, row, since); err != nil {
+			return err
+		}
+	}
+	if newFrom < row.UIDNext {
+		err := s.chunks(ctx, r, s.id, newFrom, func(no uint32, c *chunk) bool {
+			c.All.addTo(&ch.New, no, newFrom)
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		from := s.takeRecent(row)
+		if from < row.UIDNext {
+			ch.Recent = ch.New.Intersect(imap.UIDSet{{Start: imap.UID(from), Stop: maxUID}})
+		}
+	}
+	if newFrom <= 1 {
+		return nil
+	}
+	old := imap.UIDSet{{Start: 1, Stop: imap.UID(newFrom - 1)}}
+	var flags, gone imap.UIDSet
+	var err error
+	if since >= row.Horizon {
+		err = s.readLog(ctx, r, since, &flags, &gone)
+	} else {
+		err = s.resync(ctx, r, since, old, &flags, &gone)
+	}
+	if err != nil {
+		return err
+	}
+	ch.Vanished = gone.Intersect(old)
+	return s.readFlags(ctx, r, flags.Intersect(old).Subtract(ch.Vanished), ch)
+}
+
+// readLog adds up the change log after a modseq.
+func (s *selected) readLog(ctx context.Context, r store.Reader, since modSeq, flags, gone *imap.UIDSet) error {
+	var ar arena
+	lo := ar.logKey(s.account.id, s.id, since+1)
+	hi := after(ar.boxKey(kindLog, s.account.id, s.id))
+	for kv, err := range r.Scan(ctx, lo, hi, false) {
+		if err != nil {
+			return err
+		}
+		if err := decodeLog(kv.Value, flags, gone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resync is for a modseq from before the log's horizon: all small rows are looked at, and whatever is not there now
+// counts as vanished (RFC 7162 section 3.2.6 allows it).
+func (s *selected) resync(ctx context.Context, r store.Reader, since modSeq, old imap.UIDSet, flags, gone *imap.UIDSet) error {
+	var present imap.UIDSet
+	err := s.chunks(ctx, r, s.id, 0, func(no uint32, c *chunk) bool {
+		c.All.addTo(&present, no, 0)
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	*gone = old.Subtract(present)
+	var ar arena
+	lo := ar.boxKey(kindSmall, s.account.id, s.id)
+	for kv, err := range r.Scan(ctx, lo, after(lo), false) {
+		if err != nil {
+			return err
+		}
+		m, err := decodeSmall(kv.Value)
+		if err != nil {
+			return err
+		}
+		if m.S > since {
+			flags.Add(imap.UID(lastUint32(kv.Key)))
+		}
+	}
+	return nil
+}
+
+// readFlags fills in the present flags of messages.
+func (s *selected) readFlags(ctx context.Context, r store.Reader, set imap.UIDSet, ch *imap.Changes) error {
+	if len(set) == 0 {
+		return nil
+	}
+	if _, err := s.words.load(ctx, r, s); err != nil {
+		return err
+	}
+	ch.Flags = make([]imap.FlagChange, 0, set.Len())
+	var inner error
+	err := s.smallRows(ctx, r, s.id, set, func(u uid, v []byte) bool {
+		var m smallRow
+		if m, inner = decodeSmall(v); inner != nil {
+			return false
+		}
+		var f imap.Flags
+		if f, inner = s.words.of(&m); inner != nil {
+			return false
+		}
+		ch.Flags = append(ch.Flags, imap.FlagChange{UID: imap.UID(u), ModSeq: imap.ModSeq(m.S), Flags: f})
+		return true
+	})
+	return errors.Join(err, inner)
+}
+
+// firstAfter finds the first UID that arrived after a modseq, by bisection: modseqs of arrival grow with UIDs.
+func (s *selected) firstAfter(ctx context.Context, r store.Reader, row *boxRow, since modSeq) (uid, error) {
+	if since < row.Created {
+		return 1, nil
+	}
+	var all imap.UIDSet
+	err := s.chunks(ctx, r, s.id, 0, func(no uint32, c *chunk) bool {
+		c.All.addTo(&all, no, 0)
+		return true
+	})
+	if err != nil {
+		return 0, err
+	}
+	var ar arena
+	n := sort.Search(all.Len(), func(i int) bool {
+		if err != nil {
+			return true
+		}
+		v, e := r.Get(ctx, ar.msgKey(kindSmall, s.account.id, s.id, uint32(all.At(i+1))))
+		var m smallRow
+		if e == nil {
+			m, e = decodeSmall(v)
+		}
+		if e != nil {
+			err = e
+		}
+		return m.Arrived > since
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case n == all.Len():
+		return row.UIDNext, nil
+	}
+	return uid(all.At(n + 1)), nil
+}
