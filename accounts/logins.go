@@ -182,7 +182,12 @@ func (a *Accounts) Scram(ctx context.Context, _ *mail.Session, user string, hash
 	}
 	k, ok := s.scram[hash]
 	if row == nil || !ok {
-		return sasl.ScramKeys{}, "", mail.ErrCredentials
+		name := ""
+		if addr, err := mail.ParseAddress(user); err == nil {
+			addr, _ = canonical(addr)
+			name = addr.String()
+		}
+		return sasl.ScramKeys{}, name, mail.ErrCredentials
 	}
 	return k, acc.Address.String(), nil
 }

@@ -18,6 +18,7 @@ package sasl
 import (
 	"context"
 	"crypto/x509"
+	"io"
 	"log/slog"
 
 	"github.com/samotop/samotop/mail"
@@ -48,7 +49,8 @@ const (
 type Credentials interface {
 	// Password returns the canonical address of the account. It must take as long for unknown users as for known.
 	Password(ctx context.Context, s *mail.Session, user, password string) (account string, err error)
-	// Scram returns the keys of a user. The caller invents keys for those who do not exist.
+	// Scram returns the keys of a user. For users who do not exist keys are invented, whose salt has 16 octets; with
+	// ErrCredentials account may be the canonical form of the user name, so that each spelling gets the same ones.
 	Scram(ctx context.Context, s *mail.Session, user string, hash Hash) (keys ScramKeys, account string, err error)
 }
 
@@ -80,6 +82,7 @@ type Config struct {
 	// tls-server-end-point; nil, or a nil result: that binding is not offered.
 	ServerCertificate func(s *mail.Session) *x509.Certificate
 
+	Rand    io.Reader    // of nonces; nil: crypto/rand
 	Limiter *Limiter     // slows guessing; nil: one of its own with the defaults
 	Log     *slog.Logger // nil: none
 }
