@@ -2,7 +2,6 @@ package mailbox
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 
 	"github.com/samotop/samotop/imap"
@@ -87,16 +86,22 @@ func (v *view) change(ctx context.Context, build func(p *part, r store.Reader) e
 	return toIMAP(err)
 }
 
-// boxByName finds a mailbox among what is durable.
+// boxByName finds a mailbox among what is durable, for a client.
 func (v *view) boxByName(ctx context.Context, r store.Reader, name string) (boxID, boxRow, error) {
+	id, row, err := v.findBox(ctx, r, name)
+	return id, row, notThere(err, name)
+}
+
+// findBox is boxByName with store.ErrNotFound.
+func (v *view) findBox(ctx context.Context, r store.Reader, name string) (boxID, boxRow, error) {
 	var ar arena
 	value, err := r.Get(ctx, ar.nameKey(kindName, v.account.id, name))
 	if err != nil {
-		return 0, boxRow{}, notThere(err, name)
+		return 0, boxRow{}, err
 	}
-	id := boxID(binary.BigEndian.Uint32(value))
+	id := boxID(lastUint32(value))
 	row, err := v.boxByID(ctx, r, id)
-	return id, row, notThere(err, name)
+	return id, row, err
 }
 
 func (v *view) boxByID(ctx context.Context, r store.Reader, id boxID) (boxRow, error) {

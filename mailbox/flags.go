@@ -33,14 +33,12 @@ func pieces(set imap.UIDSet, n int) (list []imap.UIDSet) {
 	return list
 }
 
-// present limits a set from a client to messages that exist, so that what follows is bounded by the mailbox.
+// present limits a set from a client, which is not empty, to messages that exist, so that what follows is bounded by
+// the mailbox. A nil set stands for all.
 func (s *selected) present(ctx context.Context, set imap.UIDSet, which func(c *chunk) *bitset) (imap.UIDSet, error) {
 	var all imap.UIDSet
 	lo, hi := uid(0), uid(maxUID)
 	if set != nil {
-		if len(set) == 0 {
-			return nil, nil
-		}
 		lo, hi = uid(set.Min()), uid(set.Max())
 	}
 	err := s.m.eng.View(ctx, func(r store.Reader) error {
@@ -75,6 +73,9 @@ func (s *selected) Store(ctx context.Context, uids imap.UIDSet, change imap.Stor
 	}
 	if len(change.Flags.Keywords) > s.m.limits.MessageKeywords {
 		return result, no("LIMIT", "A message can have %d keywords", s.m.limits.MessageKeywords)
+	}
+	if len(uids) == 0 {
+		return result, nil
 	}
 	set, err := s.present(ctx, uids, allOf)
 	if err != nil {

@@ -121,9 +121,11 @@ func (s *selected) Copy(ctx context.Context, uids imap.UIDSet, to string, move b
 	if move && s.readOnly {
 		return result, errReadOnly
 	}
-	set, err := s.present(ctx, uids, allOf)
-	if err != nil {
-		return result, toIMAP(err)
+	var set imap.UIDSet
+	if len(uids) > 0 {
+		if set, err = s.present(ctx, uids, allOf); err != nil {
+			return result, toIMAP(err)
+		}
 	}
 	o, err := s.owner(ctx)
 	if err != nil {

@@ -77,7 +77,7 @@ func (s *selected) row(ctx context.Context, r store.Reader) (boxRow, error) {
 	if !s.inbox || err == nil && row.Name == inbox || err != nil && !errors.Is(err, store.ErrNotFound) {
 		return row, err
 	}
-	id, row, err := s.boxByName(ctx, r, inbox)
+	id, row, err := s.findBox(ctx, r, inbox)
 	if err == nil {
 		s.detach()
 		s.id = id
