@@ -5,7 +5,7 @@ import "time"
 // Limits bounds what a client may ask for. A field that is zero stands for its default.
 type Limits struct {
 	CommandOctets         int   // one command with its literals, but not the messages of APPEND; 0: 1 MiB
-	LoginOctets           int   // one command before login; 0: 16 KiB (SASL responses fit)
+	LoginOctets           int   // one command before login; 0: 48 KiB (the largest legal ID, RFC 2971 section 3.3, and SASL responses fit)
 	MessageOctets         int64 // one message of APPEND; 0: 50 MiB; announced as APPENDLIMIT
 	AppendMessages        int   // messages of one APPEND (RFC 3502); 0: 1000
 	SkipOctets            int64 // octets of a non-synchronizing literal that are read and thrown away to keep the connection; beyond it is closed (RFC 7888 section 4); 0: 1 MiB
@@ -29,7 +29,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	def(&l.CommandOctets, 1<<20)
-	def(&l.LoginOctets, 16<<10)
+	def(&l.LoginOctets, 48<<10)
 	def(&l.MessageOctets, 50<<20)
 	def(&l.AppendMessages, 1000)
 	def(&l.SkipOctets, 1<<20)

@@ -270,11 +270,26 @@ func fieldContains(h *message.Header, name, folded string) bool {
 		return h.Has(name)
 	}
 	for _, v := range h.Values(name) {
-		if strings.Contains(Fold(message.DecodeText(v)), folded) {
+		if strings.Contains(Fold(message.DecodeText(v)), folded) || isAddressField(name) && addressesContain(v, folded) {
 			return true
 		}
 	}
 	return false
+}
+
+func isAddressField(name string) bool {
+	for _, n := range [...]string{"From", "To", "Cc", "Bcc", "Sender", "Reply-To"} {
+		if strings.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// addressesContain looks into the addresses as they are meant, without comments and white space in their midst.
+func addressesContain(field []byte, folded string) bool {
+	list := message.ParseAddressList(field)
+	return strings.Contains(Fold(message.FormatAddressList(list, true)), folded)
 }
 
 // matchText checks BODY and TEXT.
