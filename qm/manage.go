@@ -1,7 +1,6 @@
 package qm
 
 import (
-	"context"
 	"time"
 
 	"github.com/samotop/samotop/mail"
@@ -66,14 +65,14 @@ type Page struct {
 	Next    string // Filter.After of the next page; "" at the end. A page may be short, even empty, and not be the last
 }
 
-// Stats are numbers about the queue; those of the whole queue are counted up to MaxStatsRows.
+// Stats are numbers about the queue; those of the whole queue are counted up to a million rows.
 type Stats struct {
 	Messages     int
 	Recipients   int
 	Deferred     int
 	Held         int
 	Oldest       time.Time
-	Truncated    bool // there are more than were counted
+	Truncated    bool // there are more than a million rows, which were not counted
 	Active       int  // transactions under way
 	Connections  int
 	Destinations []DestinationStats // most recipients first, at most 50
@@ -89,24 +88,3 @@ type DestinationStats struct {
 	LastError   string
 	Paused      bool
 }
-
-// List returns a page of the queue.
-func (q *QM) List(ctx context.Context, f Filter) (*Page, error) { return &Page{}, nil }
-
-// Show returns one message. ErrNoMessage.
-func (q *QM) Show(ctx context.Context, id string) (*Entry, error) { return nil, ErrNoMessage }
-
-// Retry makes all recipients of a message that wait for their time due now; held ones stay held.
-func (q *QM) Retry(ctx context.Context, id string) error { return ErrNoMessage }
-
-// Hold keeps a message from being tried, until Release. It waits for an attempt under way to end.
-func (q *QM) Hold(ctx context.Context, id string) error { return ErrNoMessage }
-
-// Release ends Hold; the message is due now.
-func (q *QM) Release(ctx context.Context, id string) error { return ErrNoMessage }
-
-// Remove takes a message out of the queue; with bounce its sender is told so.
-func (q *QM) Remove(ctx context.Context, id string, bounce bool) error { return ErrNoMessage }
-
-// Stats counts.
-func (q *QM) Stats(ctx context.Context) (*Stats, error) { return &Stats{}, nil }

@@ -25,6 +25,7 @@ package qm
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -92,14 +93,10 @@ type Limits struct {
 	MaxMemoryBytes     int64         // bodies of fresh messages kept in memory; default 64 MiB
 	MaxMemoryBodyBytes int           // the largest such; default 128 KiB
 	MaxDestinations    int           // known in memory at once; default 20,000
-	MaxLineItems       int           // recipients of one destination in memory; default 200
+	MaxLineEntries     int           // recipients of one destination in memory; default 1000
+	MaxEntries         int           // recipients in memory, from which on each destination gets 10; default 50,000
 	IdleConnectionTime time.Duration // a connection is kept open for the next message; default 5 s
 	LeaseTime          time.Duration // default 30 s
-}
-
-// QM is a queue manager. It is safe for concurrent use.
-type QM struct {
-	cfg Config
 }
 
 // Errors.
@@ -109,15 +106,49 @@ var (
 	ErrLease     = errors.New("qm: another queue manager serves this lane")
 )
 
-// Open opens the queue in the engine and takes the lease on its lane. The queue is not read.
-func Open(ctx context.Context, cfg Config) (*QM, error) { return &QM{cfg: cfg}, nil }
-
-// Door takes messages: for local recipients and for remote ones.
-func (q *QM) Door() mail.Door { return mail.Unassigned }
-
-// Run delivers until ctx ends or the engine stops. It returns nil after Drain or when ctx ended.
-func (q *QM) Run(ctx context.Context) error { return nil }
-
-// Drain begins no new attempt, lets those on the wire finish until ctx ends, and marks the queue as closed cleanly.
-// Door still takes messages. The engine stays open.
-func (q *QM) Drain(ctx context.Context) error { return nil }
+func (c *Config) withDefaults() error {
+	for name, missing := range map[string]bool{"Engine": c.Engine == nil, "Local": c.Local == nil, "Rules": c.Rules == nil,
+		"Resolver": c.Resolver == nil, "Hostname": c.Hostname == ""} {
+		if missing {
+			return errors.New("qm: Config." + name + " is required")
+		}
+	}
+	c.Schedule = c.Schedule.withDefaults()
+	l := &c.Limits
+	def(&l.MaxConnections, 100)
+	def(&l.MaxPerDestination, 20)
+	def(&l.MaxLocal, 32)
+	def(&l.MaxRecipients, 1000)
+	def(&l.MaxTargets, 10000)
+	def(&l.MaxSendRecipients, 100)
+	def(&l.MaxSendMessages, 1000)
+	def(&l.MaxHops, 50)
+	def(&l.MaxHosts, 10)
+	def(&l.MaxMessageBytes, 1<<30)
+	def(&l.MaxMemoryBytes, 64<<20)
+	def(&l.MaxMemoryBodyBytes, 128<<10)
+	def(&l.MaxDestinations, 20000)
+	def(&l.MaxLineEntries, 1000)
+	def(&l.MaxEntries, 50000)
+	def(&l.IdleConnectionTime, 5*time.Second)
+	def(&l.LeaseTime, 30*time.Second)
+	if c.Contact == "" {
+		c.Contact = "postmaster@" + c.Hostname
+	}
+	if c.TLS == nil {
+		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}

@@ -1,0 +1,229 @@
+package qm
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/smtp"
+)
+
+// peer is a connection that messages can be sent over: *smtp.Client, and what tests put in its place.
+type peer interface {
+	Send(ctx context.Context, m *smtp.Message) (*smtp.Result, error)
+	Extensions() smtp.Extensions
+	TLS() *tls.ConnectionState
+	RemoteName() string
+	Quit(ctx context.Context) error
+	Close() error
+}
+
+// connector makes one. strict asks for verified TLS.
+type connector func(ctx context.Context, l *line, h host, strict bool) (peer, error)
+
+type conn struct {
+	peer peer
+	host string // name and address
+	tls  string
+	sent int
+}
+
+type idleConn struct {
+	c     *conn
+	timer *time.Timer
+}
+
+// dialSMTP connects to one host. Without a policy TLS is taken where it is offered, whatever the certificate, and a
+// handshake that fails leaves the connection in clear (RFC 7435 section 3): who listens gains nothing by it that he
+// could not have by taking STARTTLS out.
+func (q *QM) dialSMTP(ctx context.Context, l *line, h host, strict bool) (peer, error) {
+	d := q.dialer(l, h)
+	verify := strict || l.hop.via == viaSMTPS
+	d.TLSConfig.InsecureSkipVerify = !verify
+	if strict && !d.ImplicitTLS {
+		d.TLS = smtp.TLSRequired
+	}
+	started := false
+	d.NetDial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := q.cfg.Dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &tlsWatch{Conn: nc, started: &started}, nil
+	}
+	c, err := d.Dial(ctx, h.network, h.address)
+	if err != nil && started && !verify && ctx.Err() == nil {
+		q.cfg.Log.Warn("STARTTLS failed, going on in clear", "host", h.name, "address", h.address, "err", err)
+		d = q.dialer(l, h)
+		d.TLS, d.NetDial = smtp.TLSNever, q.cfg.Dial
+		c, err = d.Dial(ctx, h.network, h.address)
+	}
+	if err != nil {
+		return nil, err // not c: a nil *smtp.Client in an interface is not nil
+	}
+	return c, nil
+}
+
+func (q *QM) dialer(l *line, h host) *smtp.Dialer {
+	conf := q.cfg.TLS.Clone()
+	conf.ServerName = h.name
+	if h.name == "" {
+		conf.ServerName, _, _ = net.SplitHostPort(h.address)
+	}
+	return &smtp.Dialer{Hello: q.cfg.Hostname, LMTP: l.hop.via == viaLMTP, ImplicitTLS: l.hop.via == viaSMTPS, TLSConfig: conf, Log: q.cfg.Log}
+}
+
+// tlsWatch notes whether a TLS handshake was begun: its first octet, a handshake record (RFC 8446 section 5.1),
+// begins no SMTP command.
+type tlsWatch struct {
+	net.Conn
+	started *bool
+}
+
+func (w *tlsWatch) Write(p []byte) (int, error) {
+	if len(p) > 0 && p[0] == 22 {
+		*w.started = true
+	}
+	return w.Conn.Write(p)
+}
+
+// connect goes through the hosts of a line until one lets us in. The error of the last one is returned with its host.
+func (q *QM) connect(ctx context.Context, l *line, strict bool) (*conn, string, error) {
+	hosts, err := q.hosts(ctx, l)
+	if err != nil {
+		return nil, "", err
+	}
+	where := ""
+	for _, h := range hosts {
+		where = hostText(h)
+		p, cerr := q.dial(ctx, l, h, strict)
+		if cerr == nil && l.hop.via == viaMX && strings.EqualFold(p.RemoteName(), q.cfg.Hostname) {
+			_ = p.Close()
+			return nil, where, errSelf
+		}
+		if cerr == nil {
+			return &conn{peer: p, host: where, tls: tlsText(p.TLS())}, where, nil
+		}
+		err = cerr
+		q.cfg.Log.Debug("no connection", "host", where, "err", err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, where, err
+}
+
+func hostText(h host) string {
+	switch {
+	case h.network == "unix":
+		return h.address
+	case h.name == "":
+		return h.address
+	}
+	if name, _, err := net.SplitHostPort(h.address); err == nil && name == h.name {
+		return h.address
+	}
+	return h.name + " [" + h.address + "]"
+}
+
+func tlsText(s *tls.ConnectionState) string {
+	if s == nil {
+		return ""
+	}
+	return tls.VersionName(s.Version) + " " + tls.CipherSuiteName(s.CipherSuite)
+}
+
+// reuse returns an idle connection of the line, or nil.
+func (q *QM) reuse(l *line) *conn {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(l.idle) > 0 {
+		last := len(l.idle) - 1
+		ic := l.idle[last]
+		l.idle[last] = nil
+		l.idle = l.idle[:last]
+		if ic.timer.Stop() {
+			return ic.c
+		}
+	}
+	return nil
+}
+
+// park keeps a connection for the next message to come.
+func (q *QM) park(l *line, c *conn) {
+	q.mu.Lock()
+	if q.draining || q.stop != nil || len(l.idle) >= q.cfg.Limits.MaxPerDestination {
+		q.mu.Unlock()
+		q.quit(c)
+		return
+	}
+	ic := &idleConn{c: c}
+	ic.timer = time.AfterFunc(q.cfg.Limits.IdleConnectionTime, func() {
+		q.mu.Lock()
+		for i, x := range l.idle {
+			if x == ic {
+				l.idle = append(l.idle[:i], l.idle[i+1:]...)
+				break
+			}
+		}
+		q.mu.Unlock()
+		q.quit(c)
+	})
+	l.idle = append(l.idle, ic)
+	q.mu.Unlock()
+}
+
+func (q *QM) quit(c *conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_ = c.peer.Quit(ctx)
+	_ = c.peer.Close()
+}
+
+func (q *QM) closeIdle() {
+	q.mu.Lock()
+	var cs []*conn
+	for _, l := range q.lines {
+		for _, ic := range l.idle {
+			if ic.timer.Stop() {
+				cs = append(cs, ic.c)
+			}
+		}
+		l.idle = nil
+	}
+	q.mu.Unlock()
+	for _, c := range cs {
+		q.quit(c)
+	}
+}
+
+// connectReply puts a failure to connect into words.
+func connectReply(err error) mail.Reply {
+	var own *mail.Reply
+	var said *smtp.ReplyError
+	var ne net.Error
+	switch {
+	case errors.As(err, &said):
+		// A greeting or EHLO refused for good says something about the host now, not about the recipient: it may be
+		// mended, and the next host may do better (RFC 5321 section 4.2.4.2).
+		r := *said.Reply
+		if r.Permanent() {
+			r = mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 3, 2}, Text: "The server does not let us in: " + said.Reply.String()}
+		}
+		return r
+	case errors.As(err, &own):
+		return *own
+	case errors.Is(err, smtp.ErrTLSUnavailable): // RFC 8689 section 5
+		return mail.Reply{Code: 550, Enhanced: mail.Enhanced{5, 7, 30}, Text: "The next server offers no TLS, which the sender asked for (REQUIRETLS)"}
+	case errors.As(err, &ne) && ne.Timeout():
+		return mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 4, 1}, Text: "The server did not answer in time"}
+	case errors.Is(err, io.EOF):
+		return mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 4, 2}, Text: "The server closed the connection"}
+	}
+	return mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 4, 1}, Text: "The server cannot be reached: " + err.Error()}
+}

@@ -1,0 +1,340 @@
+package qm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/store"
+)
+
+// Door takes messages: for local recipients and for remote ones.
+func (q *QM) Door() mail.Door { return door{q} }
+
+type door struct{ q *QM }
+
+func (d door) Open(ctx context.Context, s *mail.Session) (mail.Receiver, error) {
+	if err := d.q.stopped(); err != nil {
+		return nil, mail.NewReply(421, mail.Enhanced{4, 3, 2}, "The queue is stopped").Because(err)
+	}
+	return d, nil
+}
+
+func (d door) Begin(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
+	if err := d.q.stopped(); err != nil {
+		return nil, mail.NewReply(451, mail.Enhanced{4, 3, 2}, "The queue is stopped").Because(err)
+	}
+	if limit := d.q.cfg.Limits.MaxMessageBytes; from.Size > limit {
+		return nil, mail.NewReply(552, mail.Enhanced{5, 3, 4}, "Message is larger than the %d octets allowed here", limit)
+	}
+	t := &transaction{q: d.q, row: messageRow{sender: from}}
+	t.row.origin = origin{session: s.ID, service: s.Service, account: s.Login.Account, remoteName: s.RemoteName,
+		hello: s.Hello, facts: append([]mail.Fact(nil), s.Facts...)}
+	if s.RemoteAddr != nil {
+		t.row.origin.remoteAddr = s.RemoteAddr.String()
+	}
+	return t, nil
+}
+
+// transaction is a message on its way into the queue.
+type transaction struct {
+	q     *QM
+	row   messageRow
+	rcpts []*recipientRow
+	taken int                  // recipients accepted
+	seen  map[mail.Target]bool // targets that are in rcpts
+
+	header headerScan
+	w      store.BlobWriter
+	staged store.Staged
+	body   []byte // the same, while it is small
+	big    bool
+	done   bool
+}
+
+var (
+	errLoop = mail.NewReply(554, mail.Enhanced{5, 4, 6}, "Too many hops: the message goes round in circles")
+	errOver = mail.NewReply(452, mail.Enhanced{4, 5, 3}, "Too many recipients")
+)
+
+func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
+	if t.taken >= t.q.cfg.Limits.MaxRecipients {
+		return errOver
+	}
+	if len(r.Targets) == 0 && r.Failed == nil {
+		targets, err := t.q.cfg.Rules.Resolve(ctx, r.Address)
+		if err != nil {
+			return err
+		}
+		if len(targets) == 0 {
+			return mail.NewReply(550, mail.Enhanced{5, 1, 1}, "%s leads nowhere", r.Address.Path())
+		}
+		r.Targets = targets
+	}
+	if len(t.rcpts)+len(r.Targets) > t.q.cfg.Limits.MaxTargets {
+		return errOver
+	}
+	t.taken++
+	own := *r
+	own.Targets, own.Failed = nil, nil
+	if r.Failed != nil {
+		t.owe(&recipientRow{rcpt: own, target: mail.Target{Address: r.Address, Remote: true}, final: true,
+			attempts: 1, last: Attempt{Time: t.q.now(), Reply: *r.Failed}})
+		return nil
+	}
+	for _, target := range r.Targets {
+		if target.Folder == "" && target.Address == r.Address {
+			target.Folder = r.Folder
+		}
+		if t.seen == nil {
+			t.seen = map[mail.Target]bool{}
+		}
+		if t.seen[target] { // one copy, by however many names he is called
+			continue
+		}
+		t.seen[target] = true
+		t.owe(&recipientRow{rcpt: own, target: target, expanded: len(r.Targets) > 1})
+	}
+	return nil
+}
+
+func (t *transaction) owe(r *recipientRow) {
+	r.last.Reply.Cause = nil
+	r.dest = t.q.routes.line(r.target)
+	t.rcpts = append(t.rcpts, r)
+}
+
+func (t *transaction) Trace(fields ...mail.Field) { t.row.trace = append(t.row.trace, fields...) }
+
+func (t *transaction) Write(p []byte) (int, error) {
+	if t.w == nil {
+		w, err := t.q.cfg.Engine.Stage(context.Background())
+		if err != nil {
+			return 0, err
+		}
+		t.w = w
+		if n := t.row.sender.Size; n > 0 && n <= int64(t.q.cfg.Limits.MaxMemoryBodyBytes) {
+			t.body = make([]byte, 0, n+n/8+512)
+		}
+	}
+	t.row.size += int64(len(p))
+	if t.row.size > t.q.cfg.Limits.MaxMessageBytes {
+		return 0, mail.NewReply(552, mail.Enhanced{5, 3, 4}, "Message is larger than the %d octets allowed here", t.q.cfg.Limits.MaxMessageBytes)
+	}
+	t.header.write(p)
+	if t.header.received > t.q.cfg.Limits.MaxHops {
+		return 0, errLoop
+	}
+	if !t.big {
+		if t.row.size > int64(t.q.cfg.Limits.MaxMemoryBodyBytes) {
+			t.big, t.body = true, nil
+		} else {
+			t.body = append(t.body, p...)
+		}
+	}
+	return t.w.Write(p)
+}
+
+// Prepare puts the whole body into the engine's hands.
+func (t *transaction) Prepare(ctx context.Context) ([]mail.Reply, error) {
+	if err := t.prepare(); err != nil {
+		return nil, err
+	}
+	return t.replies(mail.OK()), nil
+}
+
+func (t *transaction) prepare() (err error) {
+	if t.done {
+		return errors.New("qm: the transaction is over")
+	}
+	if t.staged != nil {
+		return nil
+	}
+	hops := t.header.received
+	for _, f := range t.row.trace {
+		if strings.EqualFold(f.Name, "Received") {
+			hops++
+		}
+	}
+	if hops > t.q.cfg.Limits.MaxHops+1 { // that of our own front door does not count
+		return errLoop
+	}
+	if t.w == nil {
+		if _, err := t.Write(nil); err != nil {
+			return err
+		}
+	}
+	t.staged, err = t.w.Close()
+	return err
+}
+
+// Commit makes the message ours: it returns when it is on disk.
+func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
+	if err := t.prepare(); err != nil {
+		return nil, err
+	}
+	t.done = true
+	now := t.q.now()
+	id := t.q.ids.next(now, t.q.random())
+	t.row.arrival, t.row.msgID = now, t.header.messageID()
+	t.forget()
+	ok := mail.Reply{Code: 250, Enhanced: mail.Enhanced{2, 0, 0}, Text: "queued as " + id.String()}
+	if len(t.rcpts) == 0 {
+		t.staged.Discard()
+		return t.replies(ok), nil
+	}
+	m := &message{id: id, row: &t.row, body: t.body}
+	b := &store.Batch{Blobs: []store.Staged{t.staged}}
+	entries := t.q.enqueue(b, m, t.rcpts, 0)
+	t.q.coming(id)
+	if err := t.q.commit(ctx, b); err != nil {
+		t.q.lost(id)
+		t.staged.Discard()
+		if errors.Is(err, store.ErrFull) {
+			return nil, mail.NewReply(452, mail.Enhanced{4, 3, 1}, "No space in the queue, please try again later").Because(err)
+		}
+		t.q.check(err)
+		return nil, err
+	}
+	t.q.cfg.Log.Info("queued", "id", id.String(), "session", t.row.origin.session, "account", t.row.origin.account,
+		"from", t.row.sender.Address.Path(), "recipients", len(t.rcpts), "size", t.row.size, "message_id", t.row.msgID)
+	t.q.arrived(m, entries)
+	return t.replies(ok), nil
+}
+
+// forget drops what was handed to us only to be reported and that nobody is to be told of.
+func (t *transaction) forget() {
+	kept := t.rcpts[:0]
+	for _, r := range t.rcpts {
+		if !r.final || !t.row.sender.Address.IsNull() && wants(r, mail.NotifyFailure) {
+			kept = append(kept, r)
+		}
+	}
+	t.rcpts = kept
+}
+
+func (t *transaction) replies(r mail.Reply) []mail.Reply {
+	rs := make([]mail.Reply, t.taken)
+	for i := range rs {
+		rs[i] = r
+	}
+	return rs
+}
+
+func (t *transaction) Abort() error {
+	if t.done {
+		return nil
+	}
+	t.done = true
+	if t.w != nil {
+		t.w.Discard()
+	}
+	if t.staged != nil {
+		t.staged.Discard()
+	}
+	return nil
+}
+
+// enqueue adds the rows of a new message to a batch; its body is Blobs[blob].
+func (q *QM) enqueue(b *store.Batch, m *message, rcpts []*recipientRow, blob int) []*entry {
+	m.row.total, m.open = len(rcpts), len(rcpts)
+	now := m.row.arrival
+	due := millis(now)
+	held := m.row.sender.HoldUntil.After(now) // RFC 4865
+	if held {
+		due = millis(m.row.sender.HoldUntil)
+	}
+	key := messageKey(m.id)
+	b.Asserts = append(b.Asserts, store.Assert{Key: key, Absent: true})
+	b.Ops = append(b.Ops, store.PutBlob(key, m.row.encode(), blob))
+	if len(rcpts) > 1 {
+		b.Ops = append(b.Ops, store.Put(counterKey(m.id), encodeCount(m.open)))
+	}
+	entries := make([]*entry, len(rcpts))
+	for i, r := range rcpts {
+		r.due = due
+		entries[i] = &entry{msg: m, n: uint32(i), row: r}
+		b.Ops = q.putRecipient(b.Ops, m.id, uint32(i), r)
+	}
+	return entries
+}
+
+// putRecipient writes a recipient and where it stands.
+func (q *QM) putRecipient(ops []store.Op, id ID, n uint32, r *recipientRow) []store.Op {
+	ops = append(ops, store.Put(recipientKey(id, n), r.encode()))
+	if r.held {
+		return append(ops, store.Put(destKey(id.lane(), r.dest, never, id, n), nil))
+	}
+	return append(ops, store.Put(dueKey(id.lane(), r.due, id, n), []byte(r.dest)), store.Put(destKey(id.lane(), r.dest, r.due, id, n), nil))
+}
+
+// unplace takes a recipient out of the indexes.
+func unplace(ops []store.Op, id ID, n uint32, r *recipientRow) []store.Op {
+	if r.held {
+		return append(ops, store.Delete(destKey(id.lane(), r.dest, never, id, n)))
+	}
+	return append(ops, store.Delete(dueKey(id.lane(), r.due, id, n)), store.Delete(destKey(id.lane(), r.dest, r.due, id, n)))
+}
+
+func encodeCount(n int) []byte {
+	var w writer
+	w.uint(uint64(n))
+	return w
+}
+
+// headerScan looks at a message that passes by: how many Received fields it has, and its Message-ID.
+type headerScan struct {
+	received int
+	line     [maxScanOctets]byte // the beginning of the line
+	n        int
+	over     bool // the header has ended
+	inID     bool
+	id       []byte
+}
+
+const maxScanOctets = 512
+
+func (h *headerScan) write(p []byte) {
+	for len(p) > 0 && !h.over {
+		i := bytes.IndexByte(p, '\n')
+		piece := p
+		if i >= 0 {
+			piece = p[:i]
+		}
+		h.n += copy(h.line[h.n:], piece)
+		if i < 0 {
+			return
+		}
+		h.endLine()
+		p = p[i+1:]
+	}
+}
+
+func (h *headerScan) endLine() {
+	line := bytes.TrimRight(h.line[:h.n], "\r")
+	h.n = 0
+	switch {
+	case len(line) == 0:
+		h.over = true
+	case line[0] == ' ' || line[0] == '\t':
+		if h.inID && len(h.id) == 0 {
+			h.id = bytes.Clone(bytes.TrimSpace(line))
+		}
+	case hasField(line, "received:"):
+		h.received++
+		h.inID = false
+	case h.id == nil && hasField(line, "message-id:"):
+		h.id = bytes.Clone(bytes.TrimSpace(line[len("message-id:"):]))
+		h.inID = true
+	default:
+		h.inID = false
+	}
+}
+
+func hasField(line []byte, name string) bool {
+	return len(line) >= len(name) && strings.EqualFold(string(line[:len(name)]), name)
+}
+
+func (h *headerScan) messageID() string { return strings.ToValidUTF8(string(h.id), "?") }

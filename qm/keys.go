@@ -1,0 +1,97 @@
+package qm
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// The rows of the queue. Integers are big-endian; L is the lane, one octet.
+//
+//	m L id            the message, then the reference of its body: never changes
+//	m L id c          how many recipients are open; only for messages to several
+//	m L id r n        recipient n, which changes with every attempt
+//	t L due id n      -> destination: what is due when, in milliseconds
+//	d L dest 0 due id n   what a destination has, in the order of time; due is all ones for what is held
+//	l L               who serves the lane: every batch asserts it
+//	u L               until when, and whether the queue is in use
+//	v                 version of the format
+const (
+	never   = ^uint64(0)
+	version = 1
+)
+
+var versionKey = []byte("v")
+
+func leaseKey(lane uint8) []byte { return []byte{'l', lane} }
+func untilKey(lane uint8) []byte { return []byte{'u', lane} }
+
+func messageKey(id ID) []byte {
+	return appendMessageKey(make([]byte, 0, 16), id)
+}
+
+func appendMessageKey(b []byte, id ID) []byte {
+	b = append(b, 'm', id.lane())
+	return binary.BigEndian.AppendUint64(b, uint64(id))
+}
+
+func counterKey(id ID) []byte { return append(messageKey(id), 'c') }
+
+func recipientKey(id ID, n uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(messageKey(id), 'r'), n)
+}
+
+func dueKey(lane uint8, due uint64, id ID, n uint32) []byte {
+	b := append(make([]byte, 0, 24), 't', lane)
+	b = binary.BigEndian.AppendUint64(b, due)
+	b = binary.BigEndian.AppendUint64(b, uint64(id))
+	return binary.BigEndian.AppendUint32(b, n)
+}
+
+func destKey(lane uint8, dest string, due uint64, id ID, n uint32) []byte {
+	b := destPrefix(lane, dest, 24)
+	b = binary.BigEndian.AppendUint64(b, due)
+	b = binary.BigEndian.AppendUint64(b, uint64(id))
+	return binary.BigEndian.AppendUint32(b, n)
+}
+
+func destPrefix(lane uint8, dest string, room int) []byte {
+	b := append(make([]byte, 0, len(dest)+3+room), 'd', lane)
+	b = append(b, dest...)
+	return append(b, 0)
+}
+
+// place is a recipient in an index.
+type place struct {
+	due  uint64
+	id   ID
+	n    uint32
+	dest string
+}
+
+// parsePlace reads the last 20 octets of a key of t or d.
+func parsePlace(key []byte) (place, bool) {
+	if len(key) < 22 {
+		return place{}, false
+	}
+	tail := key[len(key)-20:]
+	p := place{due: binary.BigEndian.Uint64(tail), id: ID(binary.BigEndian.Uint64(tail[8:])), n: binary.BigEndian.Uint32(tail[16:])}
+	if key[0] == 'd' {
+		name, _, ok := bytes.Cut(key[2:len(key)-20], []byte{0})
+		if !ok {
+			return place{}, false
+		}
+		p.dest = string(name)
+	}
+	return p, true
+}
+
+// after returns the smallest key that is larger than every key with the prefix.
+func after(prefix []byte) []byte {
+	b := bytes.Clone(prefix)
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i]++; b[i] != 0 {
+			return b[:i+1]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,417 @@
+package qm
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	mrand "math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/samotop/samotop/store"
+)
+
+// QM is a queue manager. It is safe for concurrent use.
+//
+// What is in memory is a window on what is on disk. One rule keeps it honest: a recipient whose time is at or before
+// cursor is in memory, or its line has backlog set, or rescan covers it. Everything later is found by the scan of
+// the due index when its time comes.
+type QM struct {
+	cfg     Config
+	routes  routes
+	ids     ids
+	lease   lease
+	crashed uint64 // what was due until then may have been on the wire when the last manager ended; 0: it ended in order
+	dial    connector
+
+	rndMu sync.Mutex
+	rnd   *mrand.ChaCha8
+
+	mu       sync.Mutex
+	stop     error // why nothing may be changed any more
+	running  bool
+	draining bool
+	lines    map[string]*line
+	msgs     map[ID]*message
+	frozen   map[ID]bool // not to be loaded: a verb of the management works on it, or it is not yet on disk
+	verbs    uint64      // how many have ended
+	entries  int
+	bodies   int64 // octets of bodies in memory
+	fresh    ring  // lines whose first entry was never tried
+	again    ring  // the others
+	workers  workers
+	done     []outcome
+	record   bool // the recorder is at work
+	cursor   uint64
+	rescan   bool
+	nextDue  uint64
+	loads    []*line
+	quiet    chan struct{} // closed when nothing is under way any more, while draining
+
+	runCtx             context.Context // of Run, for workers
+	drained            chan struct{}   // closed by Drain
+	drainOnce          sync.Once
+	doneWake, scanWake chan struct{}
+	fatal              chan struct{} // closed when stop is set
+}
+
+// workers counts what is under way.
+type workers struct{ all, again, local int }
+
+// ring is a first in, first out list of lines.
+type ring struct{ ls []*line }
+
+func (r *ring) push(l *line) { r.ls = append(r.ls, l) }
+func (r *ring) pop() *line {
+	l := r.ls[0]
+	copy(r.ls, r.ls[1:])
+	r.ls[len(r.ls)-1] = nil
+	r.ls = r.ls[:len(r.ls)-1]
+	return l
+}
+
+// Open opens the queue in the engine and takes the lease on its lane. The queue is not read.
+func Open(ctx context.Context, cfg Config) (*QM, error) {
+	if err := cfg.withDefaults(); err != nil {
+		return nil, err
+	}
+	rs, err := parseRoutes(cfg.Routes)
+	if err != nil {
+		return nil, err
+	}
+	var seed [32]byte
+	if _, err := io.ReadFull(cfg.Rand, seed[:]); err != nil {
+		return nil, fmt.Errorf("qm: randomness: %w", err)
+	}
+	q := &QM{cfg: cfg, routes: rs, ids: ids{lane: cfg.Lane}, rnd: mrand.NewChaCha8(seed), nextDue: never,
+		lines: map[string]*line{}, msgs: map[ID]*message{}, frozen: map[ID]bool{},
+		doneWake: make(chan struct{}, 1), scanWake: make(chan struct{}, 1), fatal: make(chan struct{}), drained: make(chan struct{})}
+	q.dial = q.dialSMTP
+	if err := q.takeLease(ctx); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+func (q *QM) now() time.Time { return q.cfg.Clock() }
+
+func (q *QM) random() uint64 {
+	q.rndMu.Lock()
+	defer q.rndMu.Unlock()
+	return q.rnd.Uint64()
+}
+
+// chance returns a number in [0, 1).
+func (q *QM) chance() float64 { return float64(q.random()>>11) / (1 << 53) }
+
+func (q *QM) randomBytes(n int) []byte {
+	b := make([]byte, 0, n+8)
+	for len(b) < n {
+		b = binary.BigEndian.AppendUint64(b, q.random())
+	}
+	return b[:n]
+}
+
+func (q *QM) stopped() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.stop
+}
+
+// check stops the manager after an error of the engine that leaves it unsure of anything.
+func (q *QM) check(err error) {
+	if err == nil || errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrTooLarge) || errors.Is(err, context.Canceled) {
+		return
+	}
+	if errors.Is(err, store.ErrConflict) { // every batch asserts the lease
+		err = fmt.Errorf("%w: %w", ErrLease, err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stop == nil {
+		q.stop = err
+		close(q.fatal)
+		q.cfg.Log.Error("the queue stops", "err", err)
+	}
+}
+
+// line returns the line of the name, making it if need be; nil if there are too many.
+func (q *QM) line(name string) *line {
+	l := q.lines[name]
+	if l == nil {
+		if len(q.lines) >= q.cfg.Limits.MaxDestinations && name != localLine {
+			q.sweepLines()
+			if len(q.lines) >= q.cfg.Limits.MaxDestinations {
+				return nil
+			}
+		}
+		l = &line{name: name, local: name == localLine, state: lineState{window: initialWindow}}
+		l.hop, _ = q.routes.byName(name)
+		q.lines[name] = l
+	}
+	return l
+}
+
+const initialWindow = 5
+
+// sweepLines forgets lines that say nothing.
+func (q *QM) sweepLines() {
+	now := q.now()
+	for name, l := range q.lines {
+		if l.len() == 0 && l.workers == 0 && !l.backlog && !l.loading && !l.ready && !l.paused && len(l.idle) == 0 && !now.Before(l.state.until) {
+			delete(q.lines, name)
+		}
+	}
+}
+
+func (q *QM) lineLimit() int {
+	if q.entries > q.cfg.Limits.MaxEntries {
+		return min(10, q.cfg.Limits.MaxLineEntries)
+	}
+	return q.cfg.Limits.MaxLineEntries
+}
+
+// arrived takes a message that has just become durable into memory, to be tried at once.
+func (q *QM) arrived(m *message, entries []*entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if n := int64(len(m.body)); n > 0 {
+		if !q.running || q.bodies+n > q.cfg.Limits.MaxMemoryBytes {
+			m.body = nil
+		} else {
+			q.bodies += n
+		}
+	}
+	now := millis(q.now())
+	delete(q.frozen, m.id)
+	for _, e := range entries {
+		if !q.running || e.row.due > now {
+			q.missed(e.row.dest, e.row.due)
+			continue
+		}
+		q.admit(e)
+	}
+	q.settle(m)
+	q.dispatch()
+}
+
+// coming keeps the scan away from a message that is on its way to the disk, until arrived or lost is called.
+func (q *QM) coming(id ID) {
+	q.mu.Lock()
+	q.frozen[id] = true
+	q.mu.Unlock()
+}
+
+func (q *QM) lost(id ID) {
+	q.mu.Lock()
+	delete(q.frozen, id)
+	q.mu.Unlock()
+}
+
+// admit puts an entry into its line, or notes that it is on disk only.
+func (q *QM) admit(e *entry) {
+	l := q.line(e.row.dest)
+	switch {
+	case l == nil:
+		q.rescan = true
+		return
+	case l.len() >= q.lineLimit():
+		l.backlog = true
+		return
+	}
+	m := e.msg
+	q.msgs[m.id] = m
+	m.entries = append(m.entries, e)
+	q.entries++
+	l.push(e)
+	q.makeReady(l)
+}
+
+// missed notes a recipient on disk whose time may be over.
+func (q *QM) missed(dest string, due uint64) {
+	if due > q.cursor {
+		q.wakeAt(due)
+		return
+	}
+	if l := q.line(dest); l != nil {
+		l.backlog = true
+		q.wantLoad(l)
+	} else {
+		q.rescan = true
+	}
+}
+
+// settle forgets a message of which nothing is in memory any more.
+func (q *QM) settle(m *message) {
+	if m.busy == 0 && m.frozen != nil {
+		close(m.frozen)
+		m.frozen = nil
+	}
+	if len(m.entries) > 0 {
+		return
+	}
+	if m.body != nil {
+		q.bodies -= int64(len(m.body))
+		m.body = nil
+	}
+	if q.msgs[m.id] == m {
+		delete(q.msgs, m.id)
+	}
+}
+
+// detach takes an entry out of memory.
+func (q *QM) detach(e *entry) {
+	m := e.msg
+	for i, x := range m.entries {
+		if x == e {
+			last := len(m.entries) - 1
+			m.entries[i] = m.entries[last]
+			m.entries[last] = nil
+			m.entries = m.entries[:last]
+			q.entries--
+			return
+		}
+	}
+}
+
+func (q *QM) wakeAt(due uint64) {
+	if due < q.nextDue {
+		q.nextDue = due
+		wake(q.scanWake)
+	}
+}
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (q *QM) wantLoad(l *line) {
+	if l.backlog && !l.loading && q.running {
+		l.loading = true
+		q.loads = append(q.loads, l)
+		wake(q.scanWake)
+	}
+}
+
+// makeReady lists a line that has something to do and may begin.
+func (q *QM) makeReady(l *line) {
+	if l.ready || l.paused || l.len() == 0 || l.workers >= q.window(l) {
+		return
+	}
+	l.ready = true
+	if l.local || l.fresh() {
+		q.fresh.push(l)
+	} else {
+		q.again.push(l)
+	}
+}
+
+func (q *QM) window(l *line) int {
+	if l.local {
+		return q.cfg.Limits.MaxLocal
+	}
+	return l.state.window
+}
+
+// dispatch starts workers for lines that are ready. What was tried before gets at most half of them, so that new
+// mail never waits for a queue full of old trouble.
+func (q *QM) dispatch() {
+	for q.running && !q.draining && q.stop == nil {
+		l, again := q.pick()
+		if l == nil {
+			return
+		}
+		l.ready = false
+		if l.paused || l.len() == 0 {
+			continue
+		}
+		l.workers++
+		if l.local {
+			q.workers.local++
+		} else {
+			q.workers.all++
+			if again {
+				q.workers.again++
+			}
+		}
+		go q.work(l, again)
+		q.makeReady(l)
+	}
+}
+
+func (q *QM) pick() (l *line, again bool) {
+	limit := q.cfg.Limits.MaxConnections
+	if len(q.fresh.ls) > 0 {
+		if q.workers.all < limit {
+			return q.fresh.pop(), false
+		}
+		for i, l := range q.fresh.ls { // local delivery needs no connection
+			if l.local {
+				q.fresh.ls = append(q.fresh.ls[:i], q.fresh.ls[i+1:]...)
+				return l, false
+			}
+		}
+	}
+	if len(q.again.ls) > 0 && q.workers.all < limit && q.workers.again < max(limit/2, 1) {
+		return q.again.pop(), true
+	}
+	return nil, false
+}
+
+// take returns entries of one message for one transaction; nil: the worker has to end.
+func (q *QM) take(l *line, again bool) []*entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	others := len(q.fresh.ls) > 0 && !l.local && q.workers.all >= q.cfg.Limits.MaxConnections
+	if l.len() == 0 || l.paused || q.draining || q.stop != nil || l.workers > q.window(l) || others {
+		l.workers--
+		if l.local {
+			q.workers.local--
+		} else {
+			q.workers.all--
+			if again {
+				q.workers.again--
+			}
+		}
+		q.makeReady(l)
+		q.wantLoad(l)
+		q.dispatch()
+		q.checkQuiet()
+		return nil
+	}
+	first := l.pop()
+	es := []*entry{first}
+	for l.len() > 0 && l.queue[l.head].msg == first.msg && len(es) < q.cfg.Limits.MaxSendRecipients {
+		es = append(es, l.pop())
+	}
+	for _, e := range es {
+		e.taken = true
+	}
+	first.msg.busy += len(es)
+	if l.len() <= q.cfg.Limits.MaxLineEntries/4 {
+		q.wantLoad(l)
+	}
+	return es
+}
+
+// completed hands outcomes to the recorder.
+func (q *QM) completed(outs []outcome) {
+	q.mu.Lock()
+	if q.stop == nil { // else nothing can be recorded any more
+		q.done = append(q.done, outs...)
+	}
+	q.mu.Unlock()
+	wake(q.doneWake)
+}
+
+func (q *QM) checkQuiet() {
+	if q.quiet != nil && q.workers.all == 0 && q.workers.local == 0 && len(q.done) == 0 && !q.record {
+		close(q.quiet)
+		q.quiet = nil
+	}
+}

@@ -1,0 +1,238 @@
+package qm
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/store"
+)
+
+// change is what one batch does to one message.
+type change struct {
+	m       *message
+	outs    []outcome
+	dec     []decision
+	rows    []*recipientRow // new ones, nil where the recipient is done
+	told    []told          // what its sender is to be told
+	report  *message        // the report that tells it
+	entries []*entry        // of the report
+	gone    int             // recipients done
+}
+
+// recordAll makes outcomes durable: what is done goes, what is to be tried again gets its time, and the reports
+// about both are put into the queue, all in one batch.
+func (q *QM) recordAll(ctx context.Context, outs []outcome) error {
+	changes := q.group(outs)
+	for {
+		b, err := q.changeBatch(ctx, changes)
+		if err != nil {
+			q.cfg.Log.Error("make a report", "err", err)
+			q.discard(b, changes)
+		} else if len(b.Ops) == 0 {
+			break
+		} else if err = q.commit(ctx, b); err == nil {
+			break
+		} else {
+			q.discard(b, changes)
+			if !errors.Is(err, store.ErrFull) {
+				return err
+			}
+			q.cfg.Log.Error("no space to record what was delivered; trying again", "err", err)
+		}
+		if !pause(ctx, 10*time.Second) {
+			return ctx.Err()
+		}
+	}
+	q.applied(changes)
+	return nil
+}
+
+// group sorts outcomes by message and decides what each leads to.
+func (q *QM) group(outs []outcome) []*change {
+	var changes []*change
+	byMsg := make(map[*message]*change, len(outs))
+	for _, o := range outs {
+		c := byMsg[o.e.msg]
+		if c == nil {
+			c = &change{m: o.e.msg}
+			byMsg[o.e.msg] = c
+			changes = append(changes, c)
+		}
+		c.outs = append(c.outs, o)
+		c.decide(q, o)
+	}
+	return changes
+}
+
+// decide adds what one outcome leads to.
+func (c *change) decide(q *QM, o outcome) {
+	r := o.e.row
+	if o.not {
+		c.dec, c.rows = append(c.dec, decision{action: retry}), append(c.rows, r)
+		return
+	}
+	attempts := r.attempts + 1
+	d := q.cfg.Schedule.decide(c.m.terms(), attempts, r.warned, o.reply, o.before, o.at, q.chance())
+	d.reply.Cause = nil
+	o.reply = d.reply
+	c.dec = append(c.dec, d)
+	c.log(q, &o, d)
+	if t, ok := c.m.tell(r, &o, d, q.cfg.Schedule); ok {
+		c.told = append(c.told, t)
+	}
+	if d.action != retry {
+		c.gone++
+		c.rows = append(c.rows, nil)
+		return
+	}
+	row := *r
+	row.attempts, row.last, row.due = attempts, o.attempt(), millis(d.due)
+	row.warned = row.warned || d.warn
+	c.rows = append(c.rows, &row)
+}
+
+func (c *change) log(q *QM, o *outcome, d decision) {
+	what := "delivered"
+	switch {
+	case d.action == fail:
+		what = "failed"
+	case d.action == retry:
+		what = "deferred"
+	case o.e.row.target.Remote:
+		what = "sent"
+	}
+	args := []any{"id", c.m.id.String(), "to", o.e.row.target.Address.Path(), "host", o.host, "tls", o.tls,
+		"reply", o.reply.String(), "attempt", o.e.row.attempts + 1, "delay", o.at.Sub(c.m.row.arrival)}
+	if d.action == retry {
+		args = append(args, "next", d.due)
+	}
+	q.cfg.Log.Info(what, args...)
+}
+
+// changeBatch writes the batch of the changes.
+func (q *QM) changeBatch(ctx context.Context, changes []*change) (*store.Batch, error) {
+	b := &store.Batch{Deletes: true}
+	for _, c := range changes {
+		if len(c.told) > 0 {
+			if err := q.addReport(ctx, b, c); err != nil {
+				return b, err
+			}
+		}
+		for i, o := range c.outs {
+			if o.not {
+				continue
+			}
+			b.Ops = unplace(b.Ops, c.m.id, o.e.n, o.e.row)
+			if c.rows[i] == nil {
+				b.Ops = append(b.Ops, store.Delete(recipientKey(c.m.id, o.e.n)))
+				continue
+			}
+			b.Deletes = false
+			b.Ops = q.putRecipient(b.Ops, c.m.id, o.e.n, c.rows[i])
+		}
+		b.Ops = closeRecipients(b.Ops, c.m, c.gone)
+	}
+	return b, nil
+}
+
+// closeRecipients counts recipients that are done; with the last one the message and its body go.
+func closeRecipients(ops []store.Op, m *message, gone int) []store.Op {
+	switch {
+	case gone == 0:
+	case m.open-gone <= 0:
+		ops = append(ops, store.Delete(messageKey(m.id)))
+		if m.row.total > 1 {
+			ops = append(ops, store.Delete(counterKey(m.id)))
+		}
+	default:
+		ops = append(ops, store.Put(counterKey(m.id), encodeCount(m.open-gone)))
+	}
+	return ops
+}
+
+// discard gives up a batch that was not committed.
+func (q *QM) discard(b *store.Batch, changes []*change) {
+	for _, s := range b.Blobs {
+		s.Discard()
+	}
+	for _, c := range changes {
+		if c.report != nil {
+			q.lost(c.report.id)
+			c.report, c.entries = nil, nil
+		}
+	}
+}
+
+// applied takes durable changes into memory.
+func (q *QM) applied(changes []*change) {
+	q.mu.Lock()
+	for _, c := range changes {
+		m := c.m
+		m.open -= c.gone
+		m.busy -= len(c.outs)
+		for i, o := range c.outs {
+			q.detach(o.e)
+			if c.rows[i] != nil {
+				q.missed(c.rows[i].dest, c.rows[i].due)
+			}
+		}
+		q.settle(m)
+	}
+	q.mu.Unlock()
+	for _, c := range changes {
+		if c.report != nil {
+			q.arrived(c.report, c.entries)
+		}
+	}
+}
+
+// told is something the sender of a message is to be told about a recipient (RFC 3461 section 5.2).
+type told struct {
+	row    *recipientRow
+	action toldAction
+	at     time.Time
+	host   string
+	reply  mail.Reply
+	until  time.Time
+}
+
+type toldAction uint8
+
+const (
+	toldFailed toldAction = iota
+	toldDelayed
+	toldDelivered
+	toldRelayed
+)
+
+// wants reports whether the sender asked to be told, or is told by default (RFC 3461 section 4.1).
+func wants(r *recipientRow, what mail.Notify) bool {
+	n := r.rcpt.Notify
+	if n == 0 {
+		return what == mail.NotifyFailure || what == mail.NotifyDelay
+	}
+	return n&what != 0 && n&mail.NotifyNever == 0
+}
+
+// tell decides what the sender is told of an outcome.
+func (m *message) tell(r *recipientRow, o *outcome, d decision, s Schedule) (told, bool) {
+	if m.row.sender.Address.IsNull() { // RFC 5321 section 6.1
+		return told{}, false
+	}
+	t := told{row: r, at: o.at, host: o.host, reply: o.reply}
+	switch {
+	case d.action == fail && wants(r, mail.NotifyFailure):
+		t.action = toldFailed
+	case d.action == retry && d.warn && wants(r, mail.NotifyDelay):
+		t.action, t.until = toldDelayed, s.expires(m.terms())
+	case d.action == finish && wants(r, mail.NotifySuccess) && !r.expanded && !r.target.Remote:
+		t.action = toldDelivered
+	case d.action == finish && wants(r, mail.NotifySuccess) && !r.expanded && o.relayed: // RFC 3461 section 5.2.2
+		t.action = toldRelayed
+	default:
+		return told{}, false
+	}
+	return t, true
+}

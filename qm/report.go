@@ -1,0 +1,120 @@
+package qm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/message/dsn"
+	"github.com/samotop/samotop/store"
+)
+
+// addReport puts the report about a change into the batch, as a message of its own.
+func (q *QM) addReport(ctx context.Context, b *store.Batch, c *change) error {
+	sender := &c.m.row.sender
+	targets, err := q.cfg.Rules.Resolve(ctx, sender.Address)
+	var refused *mail.Reply
+	switch {
+	case errors.As(err, &refused) && refused.Permanent() || err == nil && len(targets) == 0:
+		q.cfg.Log.Warn("a report has nobody to go to", "id", c.m.id.String(), "to", sender.Address.Path(), "err", err)
+		return nil
+	case err != nil: // the address is as good as any other: let the attempt find out
+		targets = []mail.Target{{Address: sender.Address, Remote: true}}
+	}
+	now := q.now()
+	id := q.ids.next(now, q.random())
+	w, err := q.cfg.Engine.Stage(ctx)
+	if err != nil {
+		return err
+	}
+	out := &counting{w: w, keep: q.cfg.Limits.MaxMemoryBodyBytes}
+	if err := q.writeReport(ctx, out, c, id); err != nil {
+		w.Discard()
+		return fmt.Errorf("report about %v: %w", c.m.id, err)
+	}
+	staged, err := w.Close()
+	if err != nil {
+		return err
+	}
+	b.Blobs = append(b.Blobs, staged)
+	b.Deletes = false
+	row := &messageRow{arrival: now, report: true, size: out.n, msgID: "<" + q.reportID(id) + ">",
+		sender: mail.Sender{Size: out.n, Body: mail.Body8Bit, UTF8: sender.Address.UTF8()}, origin: origin{session: c.m.row.origin.session, service: "qm"}}
+	m := &message{id: id, row: row, body: out.body}
+	var rcpts []*recipientRow
+	for _, t := range targets {
+		r := &recipientRow{rcpt: mail.Recipient{Address: sender.Address, Notify: mail.NotifyNever}, target: t, expanded: len(targets) > 1}
+		r.dest = q.routes.line(t)
+		rcpts = append(rcpts, r)
+	}
+	q.coming(id)
+	c.report, c.entries = m, q.enqueue(b, m, rcpts, len(b.Blobs)-1)
+	q.cfg.Log.Info("reported", "id", c.m.id.String(), "report", id.String(), "to", sender.Address.Path(), "recipients", len(c.told))
+	return nil
+}
+
+// hostName takes the name off what Attempt.Host says.
+func hostName(host string) string {
+	name, _, _ := strings.Cut(host, " ")
+	return name
+}
+
+func (q *QM) reportID(id ID) string {
+	return "report." + id.String() + "@" + q.cfg.Hostname
+}
+
+func (q *QM) writeReport(ctx context.Context, w io.Writer, c *change, id ID) error {
+	m := c.m.row
+	r := &dsn.Report{ReportingMTA: q.cfg.Hostname, EnvelopeID: m.sender.EnvelopeID, Arrival: m.arrival}
+	for _, t := range c.told {
+		d := dsn.Recipient{Original: t.row.rcpt.Original, Final: t.row.target.Address, RemoteMTA: hostName(t.host), Reply: t.reply,
+			Status: t.reply.Enhanced, LastAttempt: t.at, LogID: c.m.id.String()}
+		if t.row.expanded { // RFC 3461 section 6.2 (e): who is behind a list is its own affair
+			d.Final = t.row.rcpt.Address
+		}
+		switch t.action {
+		case toldFailed:
+			d.Action = dsn.Failed
+		case toldDelayed:
+			d.Action, d.RetryUntil = dsn.Delayed, t.until
+		case toldDelivered:
+			d.Action = dsn.Delivered
+		case toldRelayed:
+			d.Action = dsn.Relayed
+		}
+		r.Recipients = append(r.Recipients, d)
+	}
+	ret := m.sender.Ret
+	if c.told[0].action != toldFailed { // RFC 3461 section 4.3: only of a failure is the whole returned
+		ret = mail.RetHeaders
+	}
+	content := q.content(ctx, c.m)
+	return dsn.Write(w, r, dsn.Options{To: m.sender.Address, MessageID: q.reportID(id), Date: q.now(), UTF8: m.sender.UTF8,
+		EightBit: true, Rand: randReader{q}, Contact: q.cfg.Contact, Original: content, Ret: ret, OriginalUTF8: m.sender.UTF8,
+		Original8Bit: m.sender.Body != mail.Body7Bit, Size: m.size})
+}
+
+// counting writes to a body and keeps a small one.
+type counting struct {
+	w    io.Writer
+	n    int64
+	keep int
+	body []byte
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	if c.n <= int64(c.keep) {
+		c.body = append(c.body, p...)
+	} else {
+		c.body = nil
+	}
+	return c.w.Write(p)
+}
+
+type randReader struct{ q *QM }
+
+func (r randReader) Read(p []byte) (int, error) { return copy(p, r.q.randomBytes(len(p))), nil }

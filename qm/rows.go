@@ -1,0 +1,167 @@
+package qm
+
+import (
+	"time"
+
+	"github.com/samotop/samotop/mail"
+)
+
+// messageRow is what is kept of a message beside its body. It never changes.
+type messageRow struct {
+	arrival time.Time
+	sender  mail.Sender
+	origin  origin
+	trace   []mail.Field // in the order they were added: the last is on top
+	total   int          // recipient rows it began with
+	size    int64        // octets of the body
+	msgID   string       // its Message-ID, "" if it has none
+	report  bool         // made by us
+}
+
+// origin says where the message came from, for the local door and the log.
+type origin struct {
+	session    string
+	service    string
+	account    string
+	remoteAddr string
+	remoteName string
+	hello      string
+	facts      []mail.Fact
+}
+
+const (
+	flagUTF8 = 1 << iota
+	flagRequireTLS
+	flagByReturn
+	flagByTrace
+	flagReport
+)
+
+func (m *messageRow) encode() []byte {
+	w := make(writer, 0, 512)
+	s := &m.sender
+	w.byte(version)
+	w.byte(flag(s.UTF8, flagUTF8) | flag(s.RequireTLS, flagRequireTLS) | flag(s.DeliverBy.Return, flagByReturn) |
+		flag(s.DeliverBy.Trace, flagByTrace) | flag(m.report, flagReport))
+	w.time(m.arrival)
+	w.address(s.Address)
+	w.int(s.Size)
+	w.byte(byte(s.Body))
+	w.byte(byte(s.Ret))
+	w.string(s.EnvelopeID)
+	w.string(s.Auth)
+	w.int(int64(s.Priority))
+	w.time(s.HoldUntil)
+	w.time(s.DeliverBy.Deadline)
+	w.params(s.Params)
+	o := &m.origin
+	for _, v := range []string{o.session, o.service, o.account, o.remoteAddr, o.remoteName, o.hello} {
+		w.string(v)
+	}
+	w.uint(uint64(len(o.facts)))
+	for _, f := range o.facts {
+		w.string(f.Name)
+		w.string(f.Value)
+	}
+	w.uint(uint64(len(m.trace)))
+	for _, f := range m.trace {
+		w.string(f.Name)
+		w.string(f.Value)
+	}
+	w.uint(uint64(m.total))
+	w.int(m.size)
+	w.string(m.msgID)
+	return w
+}
+
+func decodeMessage(b []byte) (*messageRow, error) {
+	r := &reader{b: b}
+	if r.byte() != version {
+		return nil, errRow
+	}
+	flags := r.byte()
+	m := &messageRow{arrival: r.time(), report: flags&flagReport != 0}
+	s := &m.sender
+	s.Address, s.Size, s.Body, s.Ret = r.address(), r.int(), mail.Body(r.byte()), mail.Ret(r.byte())
+	s.EnvelopeID, s.Auth, s.Priority = r.string(), r.string(), int8(r.int())
+	s.HoldUntil, s.DeliverBy.Deadline, s.Params = r.time(), r.time(), r.params()
+	s.UTF8, s.RequireTLS = flags&flagUTF8 != 0, flags&flagRequireTLS != 0
+	s.DeliverBy.Return, s.DeliverBy.Trace = flags&flagByReturn != 0, flags&flagByTrace != 0
+	o := &m.origin
+	for _, p := range []*string{&o.session, &o.service, &o.account, &o.remoteAddr, &o.remoteName, &o.hello} {
+		*p = r.string()
+	}
+	for range r.count(2) {
+		o.facts = append(o.facts, mail.Fact{Name: r.string(), Value: r.string()})
+	}
+	for range r.count(2) {
+		m.trace = append(m.trace, mail.Field{Name: r.string(), Value: r.string()})
+	}
+	m.total, m.size, m.msgID = int(r.uint()&(1<<31-1)), r.int(), r.string()
+	return m, r.end()
+}
+
+// recipientRow is one delivery that is owed: a recipient, or one of the targets it stands for.
+type recipientRow struct {
+	rcpt     mail.Recipient // as it came, without Targets
+	target   mail.Target
+	dest     string // line it stands in
+	due      uint64 // milliseconds; of the next attempt
+	held     bool
+	warned   bool // the sender was told of the delay
+	expanded bool // one of several targets: what happens to it is no delivery of the recipient (RFC 3461 section 5.2.7.2)
+	final    bool // last is the answer for good: it is only to be reported
+	attempts int
+	last     Attempt
+}
+
+const (
+	flagRemote = 1 << iota
+	flagHeld
+	flagWarned
+	flagExpanded
+	flagFinal
+)
+
+func (m *recipientRow) encode() []byte {
+	w := make(writer, 0, 160)
+	w.byte(version)
+	w.byte(flag(m.target.Remote, flagRemote) | flag(m.held, flagHeld) | flag(m.warned, flagWarned) |
+		flag(m.expanded, flagExpanded) | flag(m.final, flagFinal))
+	w.address(m.rcpt.Address)
+	w.byte(byte(m.rcpt.Notify))
+	w.string(m.rcpt.Original)
+	w.time(m.rcpt.RRVS)
+	w.params(m.rcpt.Params)
+	w.address(m.target.Address)
+	w.string(m.target.Folder)
+	w.string(m.dest)
+	w.uint(m.due)
+	w.uint(uint64(m.attempts))
+	w.time(m.last.Time)
+	w.string(m.last.Host)
+	w.string(m.last.TLS)
+	w.reply(m.last.Reply)
+	return w
+}
+
+func decodeRecipient(b []byte) (*recipientRow, error) {
+	r := &reader{b: b}
+	if r.byte() != version {
+		return nil, errRow
+	}
+	flags := r.byte()
+	m := &recipientRow{held: flags&flagHeld != 0, warned: flags&flagWarned != 0, expanded: flags&flagExpanded != 0, final: flags&flagFinal != 0}
+	m.rcpt.Address, m.rcpt.Notify, m.rcpt.Original = r.address(), mail.Notify(r.byte()), r.string()
+	m.rcpt.RRVS, m.rcpt.Params = r.time(), r.params()
+	m.target = mail.Target{Address: r.address(), Folder: r.string(), Remote: flags&flagRemote != 0}
+	m.dest, m.due, m.attempts = r.string(), r.uint(), int(r.uint()&(1<<31-1))
+	m.last = Attempt{Time: r.time(), Host: r.string(), TLS: r.string(), Reply: r.reply()}
+	return m, r.end()
+}
+
+func (m *recipientRow) place(id ID, n uint32) place {
+	return place{due: m.due, id: id, n: n, dest: m.dest}
+}
+
+func millis(t time.Time) uint64 { return uint64(max(t.UnixMilli(), 1)) }
