@@ -5,6 +5,10 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/samotop/samotop/mail"
@@ -53,7 +57,19 @@ type Server struct {
 	DataTimeout              time.Duration // each block of content; 0: 3 minutes
 	WriteTimeout             time.Duration // each reply; 0: 1 minute
 	HandshakeTimeout         time.Duration // TLS; 0: 30 seconds
-	SessionTimeout           time.Duration // whole session; 0: 1 hour, or the running transaction
+	ContentTimeout           time.Duration // whole content of one message; 0: 1 hour
+	SessionTimeout           time.Duration // no new command after it; 0: 1 hour
+
+	mu       sync.Mutex
+	once     sync.Once
+	set      settings
+	draining atomic.Bool
+	down     bool
+	live     map[*session]struct{}
+	from     map[netip.Addr]int // live sessions by address
+	lns      map[*net.Listener]struct{}
+	accepted atomic.Int64  // connections, also those that are no session yet
+	empty    chan struct{} // closed when live is empty and down
 }
 
 // CommandFunc answers a command that the package does not know by itself.
@@ -67,11 +83,74 @@ type Stats struct {
 	Err                                    error // why it ended, if not by QUIT
 }
 
-// Serve accepts connections until the listener fails, ctx is done or Shutdown is called.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error { return errSkeleton }
+// settings are the fields of a Server with their defaults filled in.
+type settings struct {
+	hostname    string
+	ext         Extension
+	door        mail.Door
+	maxMessage  int64
+	maxRcpts    int
+	maxMails    int
+	maxCommands int
+	maxErrors   int
+	maxAuthFail int
+	maxConns    int
+	maxPerAddr  int
+	maxTrace    int
+	maxHold     time.Duration
+	command     time.Duration
+	data        time.Duration
+	write       time.Duration
+	handshake   time.Duration
+	content     time.Duration
+	whole       time.Duration
+}
 
-// ServeConn serves one connection and returns at its end.
-func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {}
+func or[T comparable](v, instead T) T {
+	var zero T
+	if v == zero {
+		return instead
+	}
+	return v
+}
 
-// Shutdown drains.
-func (s *Server) Shutdown(ctx context.Context) error { return errSkeleton }
+func (s *Server) settle() {
+	s.once.Do(func() {
+		host := s.Hostname
+		if host == "" {
+			host = hostname()
+		}
+		ext := or(s.Extensions, DefaultExtensions)
+		if ext&ExtChunking == 0 {
+			ext &^= ExtBinaryMIME
+		}
+		if ext&Ext8BitMIME == 0 {
+			ext &^= ExtSMTPUTF8 | ExtBinaryMIME
+		}
+		s.set = settings{
+			hostname: host, ext: ext, door: s.Door,
+			maxMessage: or(s.MaxMessageOctets, 50<<20), maxRcpts: or(s.MaxRecipients, 1000),
+			maxMails: or(s.MaxTransactions, 1000), maxCommands: or(s.MaxCommands, 1000),
+			maxErrors: or(s.MaxErrors, 20), maxAuthFail: or(s.MaxAuthFailures, 3),
+			maxConns: or(s.MaxConnections, 2000), maxPerAddr: or(s.MaxConnectionsPerAddress, 50),
+			maxTrace: or(s.MaxTraceOctets, 256<<10), maxHold: or(s.MaxHold, 14*24*time.Hour),
+			command: or(s.CommandTimeout, 5*time.Minute), data: or(s.DataTimeout, 3*time.Minute),
+			write: or(s.WriteTimeout, time.Minute), handshake: or(s.HandshakeTimeout, 30*time.Second),
+			content: or(s.ContentTimeout, time.Hour), whole: or(s.SessionTimeout, time.Hour),
+		}
+		if s.set.door == nil {
+			s.set.door = mail.Unassigned
+		}
+		s.live = make(map[*session]struct{})
+		s.from = make(map[netip.Addr]int)
+		s.lns = make(map[*net.Listener]struct{})
+		s.empty = make(chan struct{})
+	})
+}
+
+func hostname() string {
+	if h, err := os.Hostname(); err == nil && mail.IsDomain(h) {
+		return h
+	}
+	return "localhost"
+}

@@ -1,0 +1,222 @@
+package smtp
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+// errSmuggle: content holds a line end that is not CRLF. Whoever made it may hope that one of us sees an end of
+// data where the other does not.
+var errSmuggle = errors.New("content holds a bare CR or LF")
+
+// dotState is where in a line the decoder stands.
+type dotState uint8
+
+const (
+	dotBegin  dotState = iota // at the beginning of a line
+	dotText                   // within a line
+	dotCR                     // after a CR: only LF may follow
+	dotDot                    // after the dot that begins a line; it is never part of the content
+	dotEnd                    // after CRLF.CR
+	dotNul                    // a line of nothing but NULs so far
+	dotNulDot                 // a line of NULs and one dot so far
+	dotDone
+)
+
+// dotDecoder finds the end of DATA and takes away the dots of transparency (RFC 5321 section 4.5.2). It wants the
+// octets as they come, in pieces of any size, and keeps none.
+type dotDecoder struct {
+	state dotState
+}
+
+// next looks at p and returns how much of it is used, and the first run of content in it, which may be empty. It is
+// to be called again with the rest. Done tells that CRLF.CRLF was seen; what follows it is not looked at.
+func (d *dotDecoder) next(p []byte) (used int, out []byte, done bool, err error) {
+	start := 0 // of the run
+	for i := 0; i < len(p); {
+		switch d.state {
+		case dotBegin:
+			switch p[i] {
+			case '.':
+				d.state = dotDot
+				return i + 1, p[start:i], false, nil
+			case 0:
+				d.state = dotNul
+				i++
+			default:
+				d.state = dotText
+			}
+		case dotText:
+			n, err := d.text(p[i:])
+			if err != nil {
+				return i, nil, false, err
+			}
+			i += n
+		case dotCR:
+			if p[i] != '\n' {
+				return i, nil, false, errSmuggle
+			}
+			d.state = dotBegin
+			i++
+		case dotDot:
+			switch p[i] {
+			case '\r':
+				d.state = dotEnd
+				return i + 1, nil, false, nil
+			case 0:
+				d.state = dotNulDot
+			default:
+				d.state = dotText
+			}
+		case dotEnd:
+			if p[i] != '\n' {
+				return i, nil, false, errSmuggle
+			}
+			d.state = dotDone
+			return i + 1, nil, true, nil
+		default:
+			if err := d.nul(p[i]); err != nil {
+				return i, nil, false, err
+			}
+			if d.state != dotText {
+				i++
+			}
+		}
+	}
+	return len(p), p[start:], false, nil
+}
+
+// text goes through the rest of a line and returns how much of p it was.
+func (d *dotDecoder) text(p []byte) (int, error) {
+	lf := bytes.IndexByte(p, '\n')
+	line := p
+	if lf >= 0 {
+		line = p[:lf]
+	}
+	cr := bytes.IndexByte(line, '\r')
+	switch {
+	case lf >= 0 && cr == lf-1 && lf > 0:
+		d.state = dotBegin
+		return lf + 1, nil
+	case lf >= 0:
+		return 0, errSmuggle
+	case cr < 0:
+		return len(p), nil
+	case cr == len(p)-1:
+		d.state = dotCR
+		return len(p), nil
+	}
+	return 0, errSmuggle
+}
+
+// nul watches a line that consists of NULs and one dot: a reader that drops NULs would take it for the end of
+// data, so it is refused like a bare line end.
+func (d *dotDecoder) nul(c byte) error {
+	switch {
+	case c == 0:
+	case c == '.' && d.state == dotNul:
+		d.state = dotNulDot
+	case c == '\r' && d.state == dotNulDot:
+		return errSmuggle
+	default:
+		d.state = dotText
+	}
+	return nil
+}
+
+// lineChecker refuses a CR or LF that is not part of CRLF, in content that comes by BDAT (RFC 3030) without
+// BODY=BINARYMIME.
+type lineChecker struct {
+	cr bool // the last octet was CR
+}
+
+func (l *lineChecker) check(p []byte) error {
+	for len(p) > 0 {
+		if l.cr {
+			if p[0] != '\n' {
+				return errSmuggle
+			}
+			l.cr, p = false, p[1:]
+			continue
+		}
+		lf := bytes.IndexByte(p, '\n')
+		line := p
+		if lf >= 0 {
+			line = p[:lf]
+		}
+		cr := bytes.IndexByte(line, '\r')
+		switch {
+		case lf > 0 && cr == lf-1:
+			p = p[lf+1:]
+		case lf < 0 && cr < 0:
+			return nil
+		case lf < 0 && cr == len(p)-1:
+			l.cr = true
+			return nil
+		default:
+			return errSmuggle
+		}
+	}
+	return nil
+}
+
+// end reports a CR that nothing followed.
+func (l *lineChecker) end() error {
+	if l.cr {
+		return errSmuggle
+	}
+	return nil
+}
+
+// dotEncoder writes content as DATA wants it: a dot before each line that begins with one, CRLF at the end, and
+// the final dot (RFC 5321 section 4.5.2). It refuses bare CR and LF rather than mend them.
+type dotEncoder struct {
+	w     io.Writer
+	lines lineChecker
+	begin bool // at the beginning of a line
+	some  bool
+}
+
+var dot = []byte{'.'}
+
+func (d *dotEncoder) Write(p []byte) (int, error) {
+	if err := d.lines.check(p); err != nil {
+		return 0, err
+	}
+	total := len(p)
+	if !d.some {
+		d.begin = true
+	}
+	for len(p) > 0 {
+		d.some = true
+		if d.begin && p[0] == '.' {
+			if _, err := d.w.Write(dot); err != nil {
+				return 0, err
+			}
+		}
+		n := len(p)
+		if i := bytes.Index(p, []byte("\n.")); i >= 0 {
+			n = i + 1
+		}
+		if _, err := d.w.Write(p[:n]); err != nil {
+			return 0, err
+		}
+		d.begin = p[n-1] == '\n'
+		p = p[n:]
+	}
+	return total, nil
+}
+
+// Close writes the end of data.
+func (d *dotEncoder) Close() error {
+	if err := d.lines.end(); err != nil {
+		return err
+	}
+	end := ".\r\n"
+	if d.some && !d.begin {
+		end = "\r\n.\r\n"
+	}
+	_, err := io.WriteString(d.w, end)
+	return err
+}

@@ -1,0 +1,235 @@
+package smtp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/samotop/samotop/mail"
+)
+
+// Link is another server as a mail.Door: a pool of connections to one peer, by LMTP or SMTP. It connects when a
+// transaction begins, not when the Door opens. It is safe for concurrent use; fields must not be changed after its
+// first use.
+//
+// On a trusted link the session's facts, delivery ids, folders and trace fields travel beside the message; towards a
+// peer that does not know our extensions trace fields stand in front of the content, and a field that is added after
+// more than 64 KiB of content have gone out fails the message.
+type Link struct {
+	Dialer  Dialer
+	Network string // "tcp" or "unix"
+	Address string
+	Connect func(ctx context.Context) (net.Conn, error) // instead of Network and Address: a pipe, a child process
+
+	MaxConnections  int           // at the same time; more transactions wait; 0: 20
+	MaxIdle         int           // kept for the next transaction; 0: 10
+	MaxTransactions int           // on one connection; 0: 100, or what the peer announces if that is less
+	IdleTimeout     time.Duration // 0: 1 minute
+	BackoffMin      time.Duration // after a failure to connect nobody tries again so soon; 0: 100 ms
+	BackoffMax      time.Duration // 0: 30 seconds
+
+	mu      sync.Mutex
+	slots   chan struct{}
+	idle    []*Client // the one used last at the end
+	wait    time.Duration
+	retryAt time.Time
+	lastErr error
+	closed  bool
+}
+
+var _ mail.Door = (*Link)(nil)
+
+// Open returns a Receiver whose transactions run on connections of the pool.
+func (l *Link) Open(context.Context, *mail.Session) (mail.Receiver, error) {
+	return linkReceiver{l}, nil
+}
+
+// Check reports a Link that leads nowhere (mail.Checker).
+func (l *Link) Check() error {
+	if l.Connect == nil && (l.Network == "" || l.Address == "") {
+		return errors.New("smtp: link has neither an address nor a way to connect")
+	}
+	return nil
+}
+
+// Close closes the connections that are idle, and the others when their transaction is over.
+func (l *Link) Close() error {
+	l.mu.Lock()
+	idle := l.idle
+	l.idle, l.closed = nil, true
+	l.mu.Unlock()
+	for _, c := range idle {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_ = c.Quit(ctx)
+		cancel()
+	}
+	return nil
+}
+
+// slot waits for the right to hold a connection.
+func (l *Link) slot(ctx context.Context) error {
+	l.mu.Lock()
+	if l.slots == nil {
+		l.slots = make(chan struct{}, or(l.MaxConnections, 20))
+	}
+	slots, closed := l.slots, l.closed
+	l.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// take gives a connection: an idle one unless fresh is asked for. Reused tells which it was.
+func (l *Link) take(ctx context.Context, fresh bool) (c *Client, reused bool, err error) {
+	now := time.Now()
+	l.mu.Lock()
+	var stale []*Client
+	for !fresh && c == nil && len(l.idle) > 0 {
+		last := len(l.idle) - 1
+		c, l.idle = l.idle[last], l.idle[:last]
+		if now.Sub(c.used) > or(l.IdleTimeout, time.Minute) {
+			stale, c = append(stale, c), nil
+		}
+	}
+	again, lastErr := l.retryAt, l.lastErr
+	l.mu.Unlock()
+	for _, s := range stale {
+		s.Close()
+	}
+	if c != nil {
+		return c, true, nil
+	}
+	if now.Before(again) {
+		return nil, false, lastErr
+	}
+	c, err = l.dial(ctx)
+	if ctx.Err() == nil {
+		l.note(err)
+	}
+	return c, false, err
+}
+
+func (l *Link) dial(ctx context.Context) (*Client, error) {
+	if l.Connect == nil {
+		return l.Dialer.Dial(ctx, l.Network, l.Address)
+	}
+	conn, err := l.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.Dialer.Client(ctx, conn, "")
+}
+
+// note keeps count of failures to connect.
+func (l *Link) note(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lastErr = err; err == nil {
+		l.wait, l.retryAt = 0, time.Time{}
+		return
+	}
+	l.wait = min(max(2*l.wait, or(l.BackoffMin, 100*time.Millisecond)), or(l.BackoffMax, 30*time.Second))
+	l.retryAt = time.Now().Add(l.wait)
+}
+
+// give takes a connection back and frees its slot.
+func (l *Link) give(c *Client) {
+	if c != nil {
+		max := or(l.MaxTransactions, 100)
+		if n := c.MaxTransactions(); n > 0 && n < max {
+			max = n
+		}
+		l.mu.Lock()
+		keep := c.broken == nil && !l.closed && c.sent < max && len(l.idle) < or(l.MaxIdle, 10)
+		if keep {
+			l.idle = append(l.idle, c)
+		}
+		l.mu.Unlock()
+		if !keep {
+			c.Close()
+		}
+	}
+	<-l.slots
+}
+
+type linkReceiver struct{ l *Link }
+
+// Begin takes a connection and sends MAIL. One that lay idle may have been closed by the peer in the meantime: then
+// another one is tried.
+func (r linkReceiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
+	l := r.l
+	if err := l.slot(ctx); err != nil {
+		return nil, err
+	}
+	for fresh := false; ; fresh = true {
+		c, reused, err := l.take(ctx, fresh)
+		if err != nil {
+			l.give(nil)
+			return nil, unreachable(err)
+		}
+		reply, err := c.mailFrom(ctx, s, &from)
+		switch {
+		case err == nil && reply.Positive():
+			return &linkTx{l: l, c: c, ctx: ctx}, nil
+		case err == nil:
+			l.give(c)
+			return nil, passOn(reply)
+		}
+		c.Close()
+		if !reused || ctx.Err() != nil {
+			l.give(nil)
+			return nil, unreachable(err)
+		}
+	}
+}
+
+// mailFrom sends MAIL alone.
+func (c *Client) mailFrom(ctx context.Context, s *mail.Session, from *mail.Sender) (*mail.Reply, error) {
+	line, refusal := c.mailLine(from, s, from.Size, false, 0)
+	if refusal != nil {
+		return refusal, nil
+	}
+	done := c.begin(ctx)
+	reset := c.dirty
+	if reset {
+		c.put("RSET")
+	}
+	c.put(line)
+	c.sent++
+	if reset {
+		if _, err := c.read(or(c.d.QuitTimeout, time.Minute)); err != nil {
+			return nil, done(err)
+		}
+	}
+	r, err := c.read(or(c.d.MailTimeout, 5*time.Minute))
+	if err == nil {
+		c.dirty = r.Positive()
+	}
+	return r, done(err)
+}
+
+// unreachable is what our own peer is told when the next one cannot be spoken to.
+func unreachable(err error) *mail.Reply {
+	var re *ReplyError
+	if errors.As(err, &re) {
+		return passOn(re.Reply).Because(err)
+	}
+	return mail.NewReply(451, mail.Enhanced{4, 4, 1}, "Next hop cannot be reached, please try again later").Because(err)
+}
+
+// passOn gives another server's refusal to our own peer. 421 would end a session that has nothing to do with it.
+func passOn(r *mail.Reply) *mail.Reply {
+	r = refusing(r)
+	if r.Code == 421 {
+		return mail.NewReply(451, r.Enhanced, r.Text).Because(r)
+	}
+	return r
+}

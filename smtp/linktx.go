@@ -1,0 +1,289 @@
+package smtp
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/samotop/samotop/mail"
+)
+
+// linkTx is a transaction on a Link. Content is gathered in one buffer; only what does not fit goes out before Commit,
+// so a small message needs one round trip for its content.
+type linkTx struct {
+	l        *Link
+	c        *Client
+	ctx      context.Context // of Begin, for Write
+	accepted int
+	fields   []mail.Field
+	out      *blockWriter
+	buf      *[largeOctets]byte
+	n        int
+	started  bool // content has begun to go out
+	bdat     bool
+	chunks   int // whose answers are due
+	enc      *dotEncoder
+	late     bool
+	failure  error
+}
+
+var errLateTrace = errors.New("trace field came after the content had gone out")
+
+func (tx *linkTx) Recipient(ctx context.Context, r *mail.Recipient) error {
+	c := tx.c
+	if c == nil {
+		return ErrClosed
+	}
+	line, refusal := c.rcptLine(r)
+	if refusal != nil {
+		return refusal
+	}
+	if c.broken != nil {
+		return unreachable(c.broken)
+	}
+	done := c.begin(ctx)
+	reply, err := c.command(or(c.d.RcptTimeout, 5*time.Minute), line)
+	if err = done(err); err != nil {
+		return unreachable(err)
+	}
+	if !reply.Positive() {
+		return passOn(reply)
+	}
+	tx.accepted++
+	if t := c.targets(reply); t != nil {
+		r.Targets = t
+	}
+	return nil
+}
+
+func (tx *linkTx) Trace(fields ...mail.Field) {
+	if tx.started && !(tx.bdat && tx.besides()) {
+		tx.late = true
+		return
+	}
+	tx.fields = append(tx.fields, fields...)
+}
+
+// besides reports whether trace fields travel beside the content.
+func (tx *linkTx) besides() bool { return tx.c.d.Trusted && tx.c.ext.Has("XTRACE") }
+
+func (tx *linkTx) prefix() []byte {
+	var b []byte
+	for i := len(tx.fields) - 1; i >= 0; i-- {
+		b = tx.fields[i].Append(b)
+	}
+	return b
+}
+
+func (tx *linkTx) Write(p []byte) (int, error) {
+	if tx.c == nil {
+		return 0, ErrClosed
+	}
+	if tx.failure != nil {
+		return 0, tx.failure
+	}
+	if tx.buf == nil {
+		tx.buf = largeBuffers.Get().(*[largeOctets]byte)
+	}
+	total := len(p)
+	for len(p) > 0 {
+		if tx.n == largeOctets {
+			if tx.failure = tx.during(tx.ctx, func() error { return tx.pass(false) }); tx.failure != nil {
+				return 0, tx.failure
+			}
+		}
+		n := copy(tx.buf[tx.n:], p)
+		tx.n += n
+		p = p[n:]
+	}
+	return total, nil
+}
+
+// during runs f on the connection under ctx and turns what goes wrong with it into a refusal.
+func (tx *linkTx) during(ctx context.Context, f func() error) error {
+	if tx.c.broken != nil {
+		return unreachable(tx.c.broken)
+	}
+	done := tx.c.begin(ctx)
+	err := done(f())
+	var r *mail.Reply
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errSmuggle):
+		tx.c.broken = err
+		return mail.NewReply(554, mail.Enhanced{5, 6, 0}, "Content holds a bare CR or LF").Because(err)
+	case errors.As(err, &r):
+		return passOn(r)
+	}
+	tx.c.broken = err
+	return unreachable(err)
+}
+
+// pass sends what the buffer holds.
+func (tx *linkTx) pass(last bool) error {
+	c := tx.c
+	if !tx.started {
+		if err := tx.start(); err != nil {
+			return err
+		}
+	}
+	p := tx.buf[:tx.n]
+	tx.n = 0
+	if !tx.bdat {
+		if _, err := tx.enc.Write(p); err != nil || !last {
+			return err
+		}
+		if err := tx.enc.Close(); err != nil {
+			return err
+		}
+		return tx.out.flush()
+	}
+	if last && tx.besides() && len(tx.fields) > 0 {
+		prefix := tx.prefix()
+		c.put("XTRACE " + strconv.Itoa(len(prefix)))
+		c.w.out = append(c.w.out, prefix...)
+		tx.chunks++
+	}
+	line := "BDAT " + strconv.Itoa(len(p))
+	if last {
+		line += " LAST"
+	}
+	c.put(line)
+	if _, err := tx.out.Write(p); err != nil {
+		return err
+	}
+	if err := tx.out.flush(); err != nil {
+		return err
+	}
+	if err := c.w.flush(); err != nil {
+		return writeError{err}
+	}
+	for tx.chunks > 0 {
+		r, err := c.read(or(c.d.EndTimeout, 10*time.Minute))
+		if err != nil {
+			return err
+		}
+		tx.chunks--
+		if !r.Positive() {
+			c.broken = &ReplyError{"BDAT", r} // answers are still under way
+			return refusing(r)
+		}
+	}
+	if !last {
+		tx.chunks++
+	}
+	return nil
+}
+
+// start decides how the content goes.
+func (tx *linkTx) start() error {
+	c := tx.c
+	tx.started = true
+	tx.out = newBlockWriter(c)
+	tx.bdat = c.ext.Has("CHUNKING")
+	if tx.bdat {
+		if tx.besides() || len(tx.fields) == 0 {
+			return nil
+		}
+		prefix := tx.prefix()
+		c.put("BDAT " + strconv.Itoa(len(prefix)))
+		c.w.out = append(c.w.out, prefix...)
+		tx.chunks++
+		return nil
+	}
+	if tx.besides() && len(tx.fields) > 0 {
+		prefix := tx.prefix()
+		c.put("XTRACE " + strconv.Itoa(len(prefix)))
+		c.w.out = append(c.w.out, prefix...)
+		if r, err := c.read(or(c.d.DataTimeout, 2*time.Minute)); err != nil || !r.Positive() {
+			return either(r, err)
+		}
+	}
+	r, err := c.command(or(c.d.DataTimeout, 2*time.Minute), "DATA")
+	if err != nil || r.Code != 354 {
+		return either(r, err)
+	}
+	tx.enc = &dotEncoder{w: tx.out}
+	if !tx.besides() {
+		_, err = tx.enc.Write(tx.prefix())
+	}
+	return err
+}
+
+func either(r *mail.Reply, err error) error {
+	if err != nil {
+		return err
+	}
+	return refusing(r)
+}
+
+// Commit ends the content and returns the peer's answers.
+func (tx *linkTx) Commit(ctx context.Context) ([]mail.Reply, error) {
+	if tx.c == nil {
+		return nil, ErrClosed
+	}
+	defer tx.leave()
+	switch {
+	case tx.failure != nil:
+		return nil, tx.failure
+	case tx.late:
+		return nil, errLateTrace
+	case tx.accepted == 0:
+		return nil, mail.NewReply(554, mail.Enhanced{5, 5, 1}, "No valid recipients")
+	}
+	if tx.buf == nil {
+		tx.buf = largeBuffers.Get().(*[largeOctets]byte)
+	}
+	var replies []mail.Reply
+	err := tx.during(ctx, func() error {
+		if err := tx.pass(true); err != nil {
+			return err
+		}
+		for len(replies) < tx.accepted {
+			if len(replies) == 0 || tx.c.d.LMTP {
+				r, err := tx.c.read(or(tx.c.d.EndTimeout, 10*time.Minute))
+				if err != nil {
+					return err
+				}
+				if !r.Positive() {
+					r = passOn(r)
+				}
+				replies = append(replies, *r)
+				continue
+			}
+			replies = append(replies, replies[0])
+		}
+		tx.c.dirty, tx.started = false, false
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return replies, nil
+}
+
+// Abort gives the transaction up: by RSET before the next one, or, if content is under way, by closing.
+func (tx *linkTx) Abort() error {
+	if tx.c != nil {
+		tx.leave()
+	}
+	return nil
+}
+
+func (tx *linkTx) leave() {
+	c := tx.c
+	tx.c = nil
+	if tx.buf != nil {
+		largeBuffers.Put(tx.buf)
+		tx.buf = nil
+	}
+	if tx.out != nil {
+		tx.out.free()
+	}
+	if tx.started && c.broken == nil {
+		c.broken = ErrClosed
+	}
+	tx.l.give(c)
+}
