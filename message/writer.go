@@ -95,24 +95,30 @@ func (w *Writer) MediaType(typ, subtype string, params ...Param) {
 
 // Text ends the header with the fields of a text part and writes its body. Lines may end in LF or CRLF. The transfer
 // encoding is the plainest that carries the text.
-func (w *Writer) Text(subtype, text string) {
-	text = toCRLF(text)
+func (w *Writer) Text(subtype, text string) { w.TextAs("text", subtype, text) }
+
+// TextAs is Text for a media type whose content is text although its type is another, such as
+// message/global-headers; only text has a charset parameter.
+func (w *Writer) TextAs(typ, subtype, text string) {
+	text = toCRLF(strings.ToValidUTF8(text, "\uFFFD"))
 	charset := "us-ascii"
 	if !isASCII(text) {
 		charset = "utf-8"
-		text = strings.ToValidUTF8(text, "\uFFFD")
 	}
 	w.mime()
-	w.MediaType("text", subtype, Param{"charset", charset})
-	switch encoding := chooseEncoding(text, w.o.EightBit); encoding {
+	if typ == "text" {
+		w.MediaType(typ, subtype, Param{"charset", charset})
+	} else {
+		w.MediaType(typ, subtype)
+	}
+	encoding := chooseEncoding(text, w.o.EightBit)
+	w.encoding(encoding)
+	switch encoding {
 	case "quoted-printable":
-		w.encoding(encoding)
 		w.out.string(encodeQP(text))
 	case "base64":
-		w.encoding(encoding)
 		w.base64(strings.NewReader(text))
 	default:
-		w.encoding(encoding)
 		w.out.string(text)
 	}
 }
