@@ -128,9 +128,34 @@ func (e *env) match(want, got *node, reply, key string, top bool) bool {
 		return e.list(items, got.items, r, reply)
 	}
 	if want.kind == literal {
-		return got.kind != list && got.kind != code && strings.EqualFold(want.text, got.text)
+		if got.kind == list || got.kind == code {
+			return false
+		}
+		// The line end before the closing braces is not part of the text; of a literal8 (RFC 3516) it may be: the
+		// scripts have both.
+		return equalOctets(want.text, got.text) || want.binary && got.binary && equalOctets(want.text+"\n", got.text)
 	}
 	return e.text(want.text, got)
+}
+
+// equalOctets compares without ASCII case only: what is no UTF-8 must not all look alike.
+func equalOctets(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := 0; i < len(a); i++ {
+		x, y := a[i], b[i]
+		if x >= 'A' && x <= 'Z' {
+			x += 'a' - 'A'
+		}
+		if y >= 'A' && y <= 'Z' {
+			y += 'a' - 'A'
+		}
+		if x != y {
+			return false
+		}
+	}
+	return true
 }
 
 func (e *env) list(want, got []node, r rules, reply string) bool {

@@ -52,7 +52,7 @@ func (p *nodeParser) list(closing byte) ([]node, error) {
 		switch c := p.s[p.i]; {
 		case c == ' ' || c == '\t' || c == '\r':
 			p.i++
-		case c == closing:
+		case closing != 0 && c == closing:
 			p.i++
 			return out, nil
 		case c == '(' || c == '[':
