@@ -39,6 +39,7 @@ type Config struct {
 type Keeper struct {
 	cfg  Config
 	cert atomic.Pointer[tls.Certificate]
+	used atomic.Int64 // since when it is used, Unix nanoseconds
 	next atomic.Int64 // when the files may be looked at again, Unix nanoseconds
 
 	mu   sync.Mutex
@@ -67,6 +68,7 @@ func Open(cfg Config) (*Keeper, error) {
 		cfg.Log.Warn("certificate", "file", cfg.CertFile, "problem", w)
 	}
 	k.cert.Store(c)
+	k.used.Store(cfg.Clock().UnixNano())
 	k.next.Store(cfg.Clock().Add(cfg.CheckEvery).UnixNano())
 	return k, nil
 }
@@ -89,6 +91,15 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 // Certificate returns the certificate in use.
 func (k *Keeper) Certificate() *tls.Certificate { return k.cert.Load() }
 
+// Shown returns the certificate that a session saw which began at a time; nil if it may have seen an earlier one.
+func (k *Keeper) Shown(began time.Time) *x509.Certificate {
+	c := k.cert.Load()
+	if began.UnixNano() < k.used.Load() {
+		return nil
+	}
+	return c.Leaf
+}
+
 // Refresh looks at the files now and takes them up if they changed.
 func (k *Keeper) Refresh() {
 	k.mu.Lock()
@@ -109,6 +120,7 @@ func (k *Keeper) Refresh() {
 	if w := Worry(c, k.cfg.KeyFile, k.cfg.Clock()); w != "" {
 		k.cfg.Log.Warn("certificate", "file", k.cfg.CertFile, "problem", w)
 	}
+	k.used.Store(k.cfg.Clock().UnixNano())
 	k.cert.Store(c)
 	k.cfg.Log.Info("new certificate taken up", "file", k.cfg.CertFile, "names", c.Leaf.DNSNames, "until", day(c.Leaf.NotAfter))
 }

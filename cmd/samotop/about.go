@@ -1,0 +1,193 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/samotop/samotop/internal/certs"
+	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/internal/house"
+	"github.com/samotop/samotop/management"
+)
+
+type versionCmd struct{ jsonFlag }
+
+func (versionCmd) Help() string {
+	return `Example:
+  samotop version`
+}
+
+func (c *versionCmd) Run(e *env) error {
+	if c.JSON {
+		return printJSON(e.stdout, map[string]string{"version": buildVersion(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+	}
+	_, err := fmt.Fprintf(e.stdout, "samotop %s (%s %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+type checkConfigCmd struct{}
+
+func (checkConfigCmd) Help() string {
+	return `Every fault is told with file, line, what is wrong and what to do. Exit status 1 if there is one.
+
+Example:
+  samotop check-config --dir /var/lib/samotop`
+}
+
+func (c *checkConfigCmd) Run(e *env) error {
+	dir, err := e.house()
+	if err != nil {
+		return err
+	}
+	conf, err := config.Load(dir)
+	if err != nil {
+		return err
+	}
+	cert, err := certs.Load(conf.TLS.Cert, conf.TLS.Key)
+	if err != nil {
+		return err
+	}
+	for _, f := range conf.Files {
+		fmt.Fprintf(e.stdout, "%s: good\n", f)
+	}
+	if w := certs.Worry(cert, conf.TLS.Key, time.Now()); w != "" {
+		fmt.Fprintf(e.stdout, "%s: %s\n", conf.TLS.Cert, w)
+	}
+	if err := certs.Covers(cert, conf.Hostname); err != nil {
+		fmt.Fprintf(e.stdout, "%s: not made for %s: mail programs will warn\n", conf.TLS.Cert, conf.Hostname)
+	}
+	return nil
+}
+
+type statusCmd struct{ jsonFlag }
+
+func (statusCmd) Help() string {
+	return `Example:
+  samotop status`
+}
+
+func (c *statusCmd) Run(e *env) error {
+	var s management.Status
+	if err := e.call(house.Accounts, "house/status", nil, &s); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, s)
+	}
+	state := "not running"
+	switch {
+	case s.Stopping:
+		state = fmt.Sprintf("stopping, process %d", s.PID)
+	case s.Running:
+		state = fmt.Sprintf("running since %s, process %d", stamp(s.Since), s.PID)
+	}
+	fmt.Fprintf(e.stdout, "House       %s\nDirectory   %s\nVersion     %s\nState       %s\n", s.Hostname, s.Dir, s.Version, state)
+	if s.Fenced != "" {
+		fmt.Fprintf(e.stdout, "Trouble     %s\n", s.Fenced)
+	}
+	if s.Certificate != "" {
+		fmt.Fprintf(e.stdout, "Certificate %s\n", s.Certificate)
+	}
+	for _, l := range s.Listeners {
+		fmt.Fprintf(e.stdout, "Listens     %s\n", l)
+	}
+	return nil
+}
+
+type storeCmd struct {
+	Status storeStatusCmd `cmd:"" help:"Space and health of the databases."`
+}
+
+type storeStatusCmd struct{ jsonFlag }
+
+func (storeStatusCmd) Help() string {
+	return `Example:
+  samotop store status --json`
+}
+
+func (c *storeStatusCmd) Run(e *env) error {
+	t := newTable(e.stdout, c.JSON, "database\tlive\tdead\tindex\tlog\tfree\thealth", func(s management.Store) string {
+		health := "good"
+		switch {
+		case s.Fenced != "":
+			health = "stopped: " + s.Fenced
+		case s.Full:
+			health = "disk full: only deleting is possible"
+		}
+		return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s", s.Name, octets(s.LiveOctets), octets(s.DeadOctets), octets(s.IndexOctets), octets(s.LogOctets), octets(s.FreeOctets), health)
+	})
+	return t.end(each(e, house.All, "store/status", nil, t.add))
+}
+
+type verifyCmd struct{ jsonFlag }
+
+func (verifyCmd) Help() string {
+	return `Reads everything, also while the house runs. Exit status 1 if anything is damaged.
+
+Example:
+  samotop verify`
+}
+
+func (c *verifyCmd) Run(e *env) (err error) {
+	a, err := e.ask(house.All)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+	t := newTable(e.stdout, c.JSON, "database\tfile\toffset\tfault", func(f management.Fault) string {
+		return fmt.Sprintf("%s\t%s\t%d\t%s", f.Store, f.File, f.Offset, f.What)
+	})
+	ok, err := a.Each(e.ctx, "store/verify", nil, func(raw json.RawMessage) error {
+		var f management.Fault
+		if err := json.Unmarshal(raw, &f); err != nil {
+			return err
+		}
+		return t.add(f)
+	})
+	if err := t.end(err); err != nil {
+		return err
+	}
+	var v management.Verified
+	if err := json.Unmarshal(ok, &v); err != nil {
+		return err
+	}
+	if v.Faults > 0 {
+		return fmt.Errorf("verify: %d faults; copy the directory away, then restore a backup", v.Faults)
+	}
+	if !c.JSON {
+		fmt.Fprintln(e.stdout, "Everything was read, nothing is damaged.")
+	}
+	return nil
+}
+
+type dnsCmd struct {
+	Show dnsShowCmd `cmd:"" help:"Print the records to publish for a domain."`
+}
+
+type dnsShowCmd struct {
+	Domain string `arg:"" help:"A domain of the house."`
+	jsonFlag
+}
+
+func (dnsShowCmd) Help() string {
+	return `Example:
+  samotop dns show example.org`
+}
+
+func (c *dnsShowCmd) Run(e *env) error {
+	var rs []management.Record
+	if err := each(e, house.Accounts, "dns/show", management.NameArgs{Name: c.Domain}, func(r management.Record) error {
+		rs = append(rs, r)
+		return nil
+	}); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, rs)
+	}
+	printRecords(e, rs)
+	return nil
+}

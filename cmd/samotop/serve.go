@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/internal/house"
+	"github.com/samotop/samotop/internal/notify"
+)
+
+type serveCmd struct {
+	Rooms    []string `arg:"" optional:"" name:"room" help:"Rooms to serve (default: all)."`
+	LogLevel string   `help:"What to log: debug, info, warn, error." enum:"debug,info,warn,error" default:"info"`
+	LogJSON  bool     `help:"Log as JSON lines." name:"log-json"`
+}
+
+func (serveCmd) Help() string {
+	return `Runs all rooms until SIGTERM, which lets running sessions finish, takes no new ones, and leaves with all that was
+accepted on disk. When everything listens it prints the line "ready" to standard error and tells systemd.
+
+Example:
+  samotop serve --dir /var/lib/samotop`
+}
+
+func (c *serveCmd) Run(e *env) error {
+	if len(c.Rooms) > 0 {
+		return &house.UsageError{Text: fmt.Sprintf("serve %s: this version serves all rooms in one process; leave the names out", strings.Join(c.Rooms, " "))}
+	}
+	dir, err := e.house()
+	if err != nil {
+		return err
+	}
+	conf, err := config.Load(dir)
+	if err != nil {
+		return err
+	}
+	return e.serve(conf, c.logger(e), func() { fmt.Fprintln(e.stderr, "ready") })
+}
+
+func (c *serveCmd) logger(e *env) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of the enum
+	o := &slog.HandlerOptions{Level: level}
+	if c.LogJSON {
+		return slog.New(slog.NewJSONHandler(e.stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(e.stderr, o))
+}
+
+// serve runs a house until it is told to stop.
+func (e *env) serve(conf *config.Config, log *slog.Logger, ready func()) (err error) {
+	h, err := house.Open(e.ctx, house.Options{Config: conf, Version: buildVersion(), Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	manager := notify.FromEnv(e.getenv, os.Getpid())
+	alive, end := context.WithCancel(context.Background())
+	defer end()
+	go manager.Watchdog(alive, h.Healthy)
+	stopped := context.AfterFunc(e.ctx, func() { _ = manager.Stopping("finishing sessions") }) // it sees us go anyway
+	defer stopped()
+	return h.Serve(e.ctx, func() {
+		ready()
+		if err := manager.Ready("serving mail as " + conf.Hostname); err != nil {
+			log.Warn("the service manager was not told", "err", err)
+		}
+	})
+}

@@ -1,0 +1,165 @@
+package house
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/samotop/samotop/internal/certs"
+	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/management"
+	"github.com/samotop/samotop/store"
+)
+
+// about tells management about the whole.
+type about struct{ h *House }
+
+var _ management.House = about{}
+
+func (a about) Status(context.Context) (management.Status, error) {
+	h := a.h
+	h.state.mu.Lock()
+	defer h.state.mu.Unlock()
+	s := management.Status{Version: h.o.Version, Hostname: h.conf.Hostname, Dir: h.conf.Dir, Stopping: h.state.stopping}
+	if !h.state.since.IsZero() {
+		s.Running, s.PID, s.Since, s.Listeners = true, os.Getpid(), h.state.since, slices.Clone(h.state.listeners)
+	}
+	if h.keeper != nil {
+		leaf := h.keeper.Certificate().Leaf
+		s.Certificate = strings.Join(leaf.DNSNames, ", ") + ", until " + leaf.NotAfter.UTC().Format("2006-01-02")
+		if certs.SelfSigned(h.keeper.Certificate()) {
+			s.Certificate += ", self-signed"
+		}
+	}
+	if err := h.failure(); err != nil {
+		s.Fenced = err.Error()
+	}
+	return s, nil
+}
+
+// names lists the open databases in a fixed order.
+func (h *House) names() []string {
+	var out []string
+	for _, n := range []string{accountsDB, mailsDB, queueDB} {
+		if h.engines[n] != nil {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (a about) Stores(ctx context.Context) ([]management.Store, error) {
+	var out []management.Store
+	for _, name := range a.h.names() {
+		m, ok := a.h.engines[name].(store.Maintainer)
+		if !ok {
+			continue
+		}
+		s, err := m.Status(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("status of database %s: %w", name, err)
+		}
+		x := management.Store{Name: name, Dir: filepath.Join(a.h.conf.Dir, name), Format: s.Format, Position: uint64(s.Pos),
+			LiveOctets: s.LiveOctets, DeadOctets: s.DeadOctets, IndexOctets: s.IndexOctets, LogOctets: s.LogOctets,
+			FreeOctets: s.FreeOctets, Segments: s.Segments, Full: s.Full}
+		if s.Fenced != nil {
+			x.Fenced = s.Fenced.Error()
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+// Verify reads every database, then asks the accounts room whether what it keeps fits together.
+func (a about) Verify(ctx context.Context, found func(management.Fault) error, progress func(string, int64, int64) error) error {
+	for _, name := range a.h.names() {
+		m, ok := a.h.engines[name].(store.Maintainer)
+		if !ok {
+			continue
+		}
+		faults, err := m.Verify(ctx, func(done, total int64) { _ = progress(name, done, total) }) // who asked has gone: ctx ends too
+		if err != nil {
+			return fmt.Errorf("verify database %s: %w", name, err)
+		}
+		for _, f := range faults {
+			if err := found(management.Fault{Store: name, File: f.File, Offset: f.Offset, What: f.What}); err != nil {
+				return err
+			}
+		}
+	}
+	if a.h.accounts == nil {
+		return nil
+	}
+	texts, err := a.h.accounts.Verify(ctx)
+	if err != nil {
+		return fmt.Errorf("verify accounts: %w", err)
+	}
+	for _, text := range texts {
+		if err := found(management.Fault{Store: accountsDB, What: text}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Records lists what to publish for a domain, which must be one of ours where the accounts are open.
+func (a about) Records(ctx context.Context, domain string) ([]management.Record, error) {
+	if a.h.accounts != nil {
+		d, err := a.h.accounts.Domain(ctx, domain)
+		if err != nil {
+			return nil, told(err)
+		}
+		domain = d.Name
+	}
+	return Records(a.h.conf, domain), nil
+}
+
+// Records lists the DNS records that a domain needs for its mail to come here and its people to be found.
+func Records(c *config.Config, domain string) []management.Record {
+	d, host := domain+".", c.Hostname+"."
+	rs := []management.Record{
+		{Name: d, Type: "MX", Value: "10 " + host, Why: "mail for the domain comes to this machine"},
+		{Name: d, Type: "TXT", Value: `"v=spf1 mx -all"`, Why: "only this machine sends its mail (RFC 7208)"},
+		{Name: "_dmarc." + d, Type: "TXT", Value: `"v=DMARC1; p=none; rua=mailto:postmaster@` + domain + `"`, Why: "what others should do with forgeries, and whom to tell"},
+	}
+	for _, ip := range public(c) {
+		kind := "AAAA"
+		if ip.To4() != nil {
+			kind = "A"
+		}
+		rs = append(rs, management.Record{Name: host, Type: kind, Value: ip.String(), Why: "the address of this machine"})
+	}
+	if len(public(c)) == 0 {
+		rs = append(rs, management.Record{Name: host, Type: "A", Value: "<public IPv4 address of this machine>", Why: "and AAAA if it has IPv6; set the reverse name of the address to " + c.Hostname})
+	}
+	srv := func(service string, ls []config.Listen, scheme string) {
+		for _, l := range ls {
+			if l.Scheme == scheme { // RFC 6186, RFC 8314 section 5.1
+				rs = append(rs, management.Record{Name: service + "._tcp." + d, Type: "SRV", Value: "0 1 " + strconv.Itoa(int(l.Addr.Port())) + " " + host, Why: "mail programs find the server"})
+				return
+			}
+		}
+	}
+	srv("_submissions", c.MSA.Listen, "smtps")
+	srv("_submission", c.MSA.Listen, "smtp")
+	srv("_imaps", c.Mailbox.Listen, "imaps")
+	srv("_imap", c.Mailbox.Listen, "imap")
+	return rs
+}
+
+// public lists the public addresses that the configuration names.
+func public(c *config.Config) []net.IP {
+	var out []net.IP
+	for _, l := range c.MTA.Listen {
+		ip := net.IP(l.Addr.Addr().AsSlice())
+		if ip != nil && ip.IsGlobalUnicast() && !ip.IsPrivate() {
+			out = append(out, ip)
+		}
+	}
+	return out
+}

@@ -1,0 +1,64 @@
+package house
+
+import (
+	"context"
+	"errors"
+
+	"github.com/samotop/samotop/accounts"
+	"github.com/samotop/samotop/guard"
+	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/mailbox"
+	"github.com/samotop/samotop/msa"
+	"github.com/samotop/samotop/qm"
+	"github.com/samotop/samotop/sasl"
+)
+
+var (
+	_ guard.Rules       = guardRules{}
+	_ mailbox.Directory = directory{}
+	_ qm.Rules          = queueRules{}
+	_ msa.Senders       = (*accounts.Accounts)(nil)
+	_ sasl.Credentials  = (*accounts.Accounts)(nil)
+)
+
+// guardRules tells the guard where mail goes.
+type guardRules struct{ a *accounts.Accounts }
+
+func (g guardRules) Resolve(ctx context.Context, to mail.Address) (guard.Resolution, error) {
+	r, err := g.a.Resolve(ctx, to)
+	return guard.Resolution{OurDomain: r.OurDomain, Disabled: r.Disabled, Targets: r.Targets}, err
+}
+
+// queueRules tells the queue manager the same: what is not ours goes out.
+type queueRules struct{ a *accounts.Accounts }
+
+func (q queueRules) Resolve(ctx context.Context, to mail.Address) ([]mail.Target, error) {
+	r, err := q.a.Resolve(ctx, to)
+	switch {
+	case err != nil:
+		return nil, err
+	case !r.OurDomain:
+		return []mail.Target{{Address: to, Remote: true}}, nil
+	case r.Disabled:
+		return nil, mail.NewReply(550, mail.Enhanced{5, 2, 1}, "The mailbox is disabled")
+	case len(r.Targets) == 0:
+		return nil, mail.NewReply(550, mail.Enhanced{5, 1, 1}, "No such user here")
+	}
+	return r.Targets, nil
+}
+
+// directory tells the mailbox whose mail an address is.
+type directory struct{ a *accounts.Accounts }
+
+func (d directory) Lookup(ctx context.Context, a mail.Address) (mailbox.Owner, error) {
+	o, err := d.a.Lookup(ctx, a)
+	switch {
+	case errors.Is(err, accounts.ErrUnknown):
+		return mailbox.Owner{}, mailbox.ErrNoOwner
+	case err != nil:
+		return mailbox.Owner{}, err
+	case !o.Enabled:
+		return mailbox.Owner{}, mail.NewReply(550, mail.Enhanced{5, 2, 1}, "The mailbox is disabled")
+	}
+	return mailbox.Owner{ID: o.ID, Address: o.Address.String(), QuotaOctets: o.Quota}, nil
+}

@@ -1,0 +1,220 @@
+package house
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"golang.org/x/net/idna"
+
+	"github.com/samotop/samotop/accounts"
+	"github.com/samotop/samotop/internal/certs"
+	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/mail"
+)
+
+// CreateOptions says what house to make.
+type CreateOptions struct {
+	Dir      string
+	Listen   string // an address of this machine; "": all of them
+	PortBase int    // every standard port P listens on PortBase+P
+	Hostname string // "": mx. and the domain of Address
+	Address  string // the first account, an admin; its domain becomes the house's first
+	Password string // "": one is made
+	Hash     accounts.HashParams
+}
+
+// Created is what Create made.
+type Created struct {
+	Config   *config.Config
+	Address  string // canonical
+	Password string // only if it was made here
+}
+
+// ErrHouseExists: the directory holds a house already.
+var ErrHouseExists = errors.New("there is a house already")
+
+const maxStandardPort = 9999 // of what a house listens on, now or later
+
+// Create makes a house: the configuration with its comments, a self-signed certificate, the domain, the account.
+// It never touches a directory that holds a house. What was begun and failed is taken away again.
+func Create(ctx context.Context, o CreateOptions) (*Created, error) {
+	text, hostname, domain, err := o.configuration()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	switch _, err := os.Stat(filepath.Join(dir, config.FileName)); {
+	case err == nil:
+		return nil, fmt.Errorf("%s: %w; nothing was changed; serve it with \"samotop serve --dir %s\", or name another directory with --dir", dir, ErrHouseExists, dir)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := emptyEnough(dir); err != nil {
+		return nil, err
+	}
+	done, err := o.build(ctx, dir, text, hostname, domain)
+	if err != nil {
+		for _, n := range ours {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, n)))
+		}
+		return nil, err
+	}
+	return done, nil
+}
+
+// ours is what a house keeps in its directory, beside the drop-ins, which belong to the owner from the beginning.
+var ours = []string{config.FileName, config.TLSDir, config.RunDir, accountsDB, mailsDB, queueDB}
+
+// emptyEnough refuses a directory with databases whose configuration is gone.
+func emptyEnough(dir string) error {
+	for _, n := range ours {
+		if _, err := os.Stat(filepath.Join(dir, n)); err == nil {
+			return fmt.Errorf("%s: holds %s but no %s: the rest of another house; nothing was changed; put its %s back, or name another directory with --dir",
+				dir, n, config.FileName, config.FileName)
+		}
+	}
+	return nil
+}
+
+func (o *CreateOptions) build(ctx context.Context, dir, text, hostname, domain string) (*Created, error) {
+	cert, key := filepath.Join(dir, config.TLSDir, config.CertName), filepath.Join(dir, config.TLSDir, config.KeyName)
+	hosts := []string{hostname, "localhost", "127.0.0.1", "::1"}
+	if err := certs.Write(cert, key, certs.Request{Hosts: hosts}); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(filepath.Join(dir, config.DropInDir), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	tmp := filepath.Join(dir, config.FileName)
+	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	c, err := config.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	h, err := Open(ctx, Options{Config: c, Rooms: Accounts, Hash: o.Hash})
+	if err != nil {
+		return nil, err
+	}
+	done := &Created{Config: c}
+	err = h.firstAccount(ctx, o, domain, done)
+	return done, errors.Join(err, h.Close())
+}
+
+func (h *House) firstAccount(ctx context.Context, o *CreateOptions, domain string, done *Created) (err error) {
+	password := o.Password
+	if password == "" {
+		if password, err = h.accounts.GeneratePassword(); err != nil {
+			return err
+		}
+		done.Password = password
+	}
+	if _, err := h.accounts.AddDomain(ctx, domain); err != nil {
+		return err
+	}
+	a, err := h.accounts.AddAccount(ctx, o.Address, accounts.Options{Password: password, Admin: true})
+	done.Address = a.Address.String()
+	return err
+}
+
+// configuration checks the options and writes samotop.toml.
+func (o *CreateOptions) configuration() (text, hostname, domain string, err error) {
+	a, err := mail.ParseAddress(o.Address)
+	if err != nil || a.Domain == "" || a.IsLiteral() {
+		return "", "", "", &UsageError{fmt.Sprintf("%q is not an address: write it as name@domain", o.Address)}
+	}
+	domain = strings.ToLower(a.Domain)
+	if d, err := idna.Lookup.ToASCII(domain); err == nil {
+		domain = d
+	}
+	hostname = o.Hostname
+	if hostname == "" {
+		hostname = "mx." + domain
+	}
+	listen := ""
+	if o.Listen != "" {
+		ip, err := netip.ParseAddr(strings.Trim(o.Listen, "[]"))
+		if err != nil {
+			return "", "", "", &UsageError{fmt.Sprintf("--listen %q: not an address of this machine, such as 127.0.0.1", o.Listen)}
+		}
+		if !ip.IsUnspecified() {
+			listen = ip.String()
+			if ip.Is6() {
+				listen = "[" + listen + "]"
+			}
+		}
+	}
+	if o.PortBase < 0 || o.PortBase > 65535-maxStandardPort {
+		return "", "", "", &UsageError{fmt.Sprintf("--port-base %d: not between 0 and %d", o.PortBase, 65535-maxStandardPort)}
+	}
+	loopback := "127.0.0.1"
+	if ip, err := netip.ParseAddr(strings.Trim(o.Listen, "[]")); err == nil && ip.IsLoopback() {
+		loopback = listen
+	}
+	var b strings.Builder
+	err = template.Must(template.New(config.FileName).Funcs(template.FuncMap{"port": func(p int) int { return o.PortBase + p }}).
+		Parse(fileTemplate)).Execute(&b, map[string]any{"Hostname": hostname, "Listen": listen, "Loopback": loopback, "Domain": domain})
+	return b.String(), hostname, domain, err
+}
+
+// UsageError is about what was asked for, not about what happened.
+type UsageError struct{ Text string }
+
+func (e *UsageError) Error() string { return e.Text }
+
+// fileTemplate is what a new house begins with. What a commented line shows is the default where there is one.
+const fileTemplate = `# The configuration of this house: policy and topology. It belongs to you: samotop reads it and never changes it.
+# Files in samotop.d/*.toml are read after it, in name order; what they set replaces what stands here.
+# Check it with "samotop check-config"; a change takes effect at the next start. People, domains and aliases are not
+# here: see "samotop account", "samotop domain", "samotop alias".
+
+# The full name of this machine, as in the MX record, in EHLO and in the certificate.
+hostname = "{{.Hostname}}"
+
+[tls]
+# PEM files, relative to this directory. They are taken up anew when they change; no restart is needed.
+cert = "tls/cert.pem" # made with the house, self-signed
+key = "tls/key.pem"
+# ca = "ca.pem" # trusted besides the system's authorities when we connect to others
+
+[dns]
+# resolver = ["127.0.0.1:53"] # default: what /etc/resolv.conf says
+# trust_ad = false # believe that this resolver validates DNSSEC: only for one on this machine or a safe network
+
+[mta] # mail from other servers
+listen = ["smtp://{{.Listen}}:{{port 25}}"]
+# max_message_bytes = 52428800
+# max_recipients = 1000 # of one message
+# max_connections = 2000
+# max_connections_per_address = 50
+# trusted = [] # addresses of machines in front of this one, whose XCLIENT is believed; it lets nobody relay
+# checks = []
+
+[msa] # mail from our own people, who log in: smtps is TLS from the first octet, smtp is STARTTLS
+listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
+dkim = false
+
+[mailbox] # IMAP for mail programs; LMTP for programs on this machine, also on the socket run/lmtp.sock
+listen = ["imap://{{.Listen}}:{{port 143}}", "imaps://{{.Listen}}:{{port 993}}", "lmtp://{{.Loopback}}:{{port 24}}"]
+# plaintext_loopback = false # let programs on this machine log in without TLS
+
+# Where mail that our people send, or that an alias sends on, goes; the first match wins, otherwise the MX records
+# of its domain are asked.
+# [[qm.route]]
+# domain = "*" # or "example.org", or ".example.org" for all below it
+# to = "smtp://relay.example.net:25" # smtp: smtps: lmtp: unix:/path (LMTP), or "mx"
+`

@@ -1,0 +1,219 @@
+// Package house builds the rooms from a configuration, joins them with adapters of a few lines, and serves them.
+//
+//	h, err := house.Open(ctx, house.Options{Config: conf, Log: log})
+//	err = h.Serve(ctx, func() { fmt.Fprintln(os.Stderr, "ready") }) // until ctx ends, then drains
+//	err = h.Close()
+//
+// Nothing is kept outside of House: several can live in one process, each in a directory of its own. The directory
+// is held by a lock, so that nobody else opens its databases; who comes second is told who holds it.
+package house
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/samotop/samotop/accounts"
+	"github.com/samotop/samotop/internal/certs"
+	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/mailbox"
+	"github.com/samotop/samotop/management"
+	"github.com/samotop/samotop/qm"
+	"github.com/samotop/samotop/store"
+	"github.com/samotop/samotop/store/disk"
+)
+
+// Rooms is a set of rooms to open.
+type Rooms uint8
+
+const (
+	Accounts Rooms = 1 << iota
+	Mails
+	Queue
+	All = Accounts | Mails | Queue
+)
+
+// Names of the databases, which are directories in the directory of the house.
+const (
+	accountsDB = "accounts"
+	mailsDB    = "mails"
+	queueDB    = "queue"
+)
+
+// DefaultDrainTime is how long running sessions may take to finish when the house stops.
+const DefaultDrainTime = 20 * time.Second
+
+// DefaultLockWait is how long Open waits for whoever holds the directory.
+const DefaultLockWait = 0
+
+// Options of Open. Config is required.
+type Options struct {
+	Config *config.Config
+	Rooms  Rooms // 0: All
+
+	// OpenEngine opens a database by its name; nil: the embedded engine in a directory of that name.
+	OpenEngine func(ctx context.Context, name string) (store.Engine, error)
+	// Listen makes the listeners; nil: net.ListenConfig.
+	Listen func(ctx context.Context, network, address string) (net.Listener, error)
+	// Dial makes connections to other servers; nil: net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	DrainTime time.Duration // 0: DefaultDrainTime
+	LockWait  time.Duration // for whoever holds the directory; 0: not at all
+	Version   string
+	Hash      accounts.HashParams // zero: the defaults; tests make it cheap
+	Schedule  qm.Schedule         // zero: the defaults
+	Log       *slog.Logger        // nil: none
+}
+
+// House is a house whose rooms are open.
+type House struct {
+	o    Options
+	conf *config.Config
+	log  *slog.Logger
+	lock io.Closer
+
+	mu      sync.Mutex
+	engines map[string]store.Engine
+	fence   error
+	fenced  chan struct{} // closed with fence set
+
+	accounts *accounts.Accounts
+	mailbox  *mailbox.Mailbox
+	queue    *qm.QM
+	keeper   *certs.Keeper // nil until Serve
+	handler  *management.Handler
+
+	state runState
+}
+
+// Open takes the lock of the directory and opens the rooms. The context bounds only the opening.
+func Open(ctx context.Context, o Options) (h *House, err error) {
+	if o.Rooms == 0 {
+		o.Rooms = All
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.DrainTime <= 0 {
+		o.DrainTime = DefaultDrainTime
+	}
+	if o.Version == "" {
+		o.Version = "devel"
+	}
+	h = &House{o: o, conf: o.Config, log: o.Log, engines: map[string]store.Engine{}, fenced: make(chan struct{})}
+	if o.OpenEngine == nil {
+		h.o.OpenEngine = h.openLog
+	}
+	if h.lock, err = takeLock(ctx, h.conf, o.LockWait); err != nil {
+		return nil, err
+	}
+	if err := h.openRooms(ctx); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	h.handler = management.New(h.managementConfig())
+	return h, nil
+}
+
+// Handler answers the verbs for the rooms that are open.
+func (h *House) Handler() *management.Handler { return h.handler }
+
+// LockedError says who holds a directory.
+type LockedError struct {
+	Dir string
+	PID string
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("%s: the house is in use by process %s; stop that one first, or name another directory with --dir", e.Dir, e.PID)
+}
+
+// takeLock waits for the lock of the directory.
+func takeLock(ctx context.Context, c *config.Config, wait time.Duration) (io.Closer, error) {
+	if err := os.MkdirAll(c.RunPath(""), 0o700); err != nil {
+		return nil, fmt.Errorf("open house: %w", err)
+	}
+	name := c.RunPath(LockName)
+	for end := time.Now().Add(wait); ; {
+		l, err := disk.OS{}.Lock(name)
+		if err == nil {
+			return l, nil
+		}
+		if !errors.Is(err, disk.ErrLocked) {
+			return nil, fmt.Errorf("open house: %w", err)
+		}
+		if time.Now().After(end) {
+			return nil, &LockedError{Dir: c.Dir, PID: holder(name)}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// LockName is the file in DIR/run that holds the number of the process that has the house open.
+const LockName = "lock"
+
+func holder(name string) string {
+	b, err := os.ReadFile(name)
+	if n := len(b); err == nil && n > 1 && n < 32 {
+		return string(b[:n-1])
+	}
+	return "unknown"
+}
+
+// Close closes the rooms, then their databases, then gives the lock back.
+func (h *House) Close() error {
+	var errs []error
+	if h.mailbox != nil {
+		errs = append(errs, h.mailbox.Close())
+	}
+	if h.accounts != nil {
+		errs = append(errs, h.accounts.Close())
+	}
+	var wg sync.WaitGroup
+	results := make(chan error, len(h.engines))
+	for name, e := range h.engines {
+		wg.Go(func() {
+			if err := e.Close(); err != nil {
+				results <- fmt.Errorf("close database %s: %w", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	close(results)
+	for err := range results {
+		errs = append(errs, err)
+	}
+	if h.lock != nil {
+		errs = append(errs, h.lock.Close())
+		h.lock = nil
+	}
+	return errors.Join(errs...)
+}
+
+// fail is told by an engine that it has stopped: nothing that the house says could be kept any more.
+func (h *House) fail(name string, cause error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.fence != nil {
+		return
+	}
+	h.fence = fmt.Errorf("database %s (%s) has stopped: %w", name, filepath.Join(h.conf.Dir, name), cause)
+	close(h.fenced)
+}
+
+func (h *House) failure() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.fence
+}

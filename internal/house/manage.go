@@ -1,0 +1,170 @@
+package house
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/samotop/samotop/accounts"
+	"github.com/samotop/samotop/mailbox"
+	"github.com/samotop/samotop/management"
+)
+
+// managementConfig tells management about the rooms that are open.
+func (h *House) managementConfig() management.Config {
+	c := management.Config{House: about{h}, Log: h.log.With("room", "management")}
+	if h.accounts != nil {
+		p := people{h.accounts, h.mailbox}
+		c.Domains, c.People, c.Aliases, c.MakePassword = p, p, p, h.accounts.GeneratePassword
+	}
+	if h.queue != nil {
+		c.Queue = queue{h.queue}
+	}
+	return c
+}
+
+// people shows the accounts room to management.
+type people struct {
+	a *accounts.Accounts
+	m *mailbox.Mailbox // nil: usage is not told
+}
+
+var (
+	_ management.Domains = people{}
+	_ management.People  = people{}
+	_ management.Aliases = people{}
+)
+
+// told turns the refusals of accounts into those of management; their text names thing, cause and remedy already.
+func told(err error) error {
+	var e *accounts.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	kind := management.Invalid
+	switch e.Kind {
+	case accounts.ErrUnknown:
+		kind = management.NotFound
+	case accounts.ErrExists:
+		kind = management.Exists
+	case accounts.ErrInUse:
+		kind = management.InUse
+	}
+	return &management.Error{Kind: kind, Cause: e.Text}
+}
+
+func domain(d accounts.Domain) management.Domain {
+	m := management.Domain{Name: d.Name, Created: d.Created}
+	if d.Unicode != d.Name {
+		m.Unicode = d.Unicode
+	}
+	return m
+}
+
+func account(a accounts.Account) management.Account {
+	return management.Account{ID: a.ID, Address: a.Address.String(), Admin: a.Admin, Enabled: a.Enabled, Quota: a.Quota, Created: a.Created}
+}
+
+func alias(a accounts.Alias) management.Alias {
+	m := management.Alias{Address: a.Address.String(), Created: a.Created}
+	for _, t := range a.Targets {
+		m.Targets = append(m.Targets, t.String())
+	}
+	return m
+}
+
+func (p people) AddDomain(ctx context.Context, name string) (management.Domain, error) {
+	d, err := p.a.AddDomain(ctx, name)
+	return domain(d), told(err)
+}
+
+func (p people) Domain(ctx context.Context, name string) (management.Domain, error) {
+	d, err := p.a.Domain(ctx, name)
+	return domain(d), told(err)
+}
+
+func (p people) Domains(ctx context.Context) iter.Seq2[management.Domain, error] {
+	return func(yield func(management.Domain, error) bool) {
+		ds, err := p.a.Domains(ctx)
+		if err != nil {
+			yield(management.Domain{}, told(err))
+			return
+		}
+		for _, d := range ds {
+			if !yield(domain(d), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (p people) RemoveDomain(ctx context.Context, name string) error {
+	return told(p.a.RemoveDomain(ctx, name))
+}
+
+func (p people) AddAccount(ctx context.Context, args management.AccountArgs) (management.Account, error) {
+	a, err := p.a.AddAccount(ctx, args.Address, accounts.Options{Password: args.Password, Admin: args.Admin, Quota: args.Quota})
+	return account(a), told(err)
+}
+
+func (p people) Account(ctx context.Context, address string) (management.Account, error) {
+	a, err := p.a.Account(ctx, address)
+	if err != nil {
+		return management.Account{}, told(err)
+	}
+	m := account(a)
+	if p.m != nil {
+		u, err := p.m.Usage(ctx, a.ID)
+		if err != nil {
+			return m, err
+		}
+		m.Usage = &management.Usage{Octets: u.Octets, Messages: u.Messages, Mailboxes: u.Mailboxes}
+	}
+	return m, nil
+}
+
+func (p people) Accounts(ctx context.Context, domain string) iter.Seq2[management.Account, error] {
+	return convert(p.a.Accounts(ctx, domain), account)
+}
+
+func (p people) SetAccount(ctx context.Context, args management.SetArgs) (management.Account, error) {
+	if args.Password != nil {
+		if err := p.a.SetPassword(ctx, args.Address, *args.Password); err != nil {
+			return management.Account{}, told(err)
+		}
+	}
+	if args.Admin == nil && args.Enabled == nil && args.Quota == nil {
+		a, err := p.a.Account(ctx, args.Address)
+		return account(a), told(err)
+	}
+	a, err := p.a.SetAccount(ctx, args.Address, accounts.Change{Admin: args.Admin, Enabled: args.Enabled, Quota: args.Quota})
+	return account(a), told(err)
+}
+
+func (p people) RemoveAccount(ctx context.Context, address string) (management.Account, error) {
+	a, err := p.a.RemoveAccount(ctx, address)
+	return account(a), told(err)
+}
+
+func (p people) AddAlias(ctx context.Context, address string, targets []string) (management.Alias, error) {
+	a, err := p.a.AddAlias(ctx, address, targets...)
+	return alias(a), told(err)
+}
+
+func (p people) RemoveAlias(ctx context.Context, address string, targets []string) error {
+	return told(p.a.RemoveAlias(ctx, address, targets...))
+}
+
+func (p people) Aliases(ctx context.Context, domain string) iter.Seq2[management.Alias, error] {
+	return convert(p.a.Aliases(ctx, domain), alias)
+}
+
+func convert[A, B any](seq iter.Seq2[A, error], f func(A) B) iter.Seq2[B, error] {
+	return func(yield func(B, error) bool) {
+		for v, err := range seq {
+			if !yield(f(v), told(err)) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package house
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/samotop/samotop/accounts"
+	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/mailbox"
+	"github.com/samotop/samotop/qm"
+	"github.com/samotop/samotop/resolver"
+	"github.com/samotop/samotop/store"
+	"github.com/samotop/samotop/store/log"
+)
+
+// openLog opens the embedded engine.
+func (h *House) openLog(ctx context.Context, name string) (store.Engine, error) {
+	o := log.Options{Dir: filepath.Join(h.conf.Dir, name), Logger: h.log.With("database", name),
+		OnFence: func(err error) { h.fail(name, err) }}
+	if name == accountsDB { // small, and changed by hand
+		o.MemtableOctets, o.CacheOctets = 4<<20, 8<<20
+	}
+	return log.Open(ctx, o)
+}
+
+// openRooms opens the databases, at the same time, and then the rooms on them.
+func (h *House) openRooms(ctx context.Context) error {
+	if err := h.openEngines(ctx); err != nil {
+		return err
+	}
+	var err error
+	if h.o.Rooms&Accounts != 0 {
+		if h.accounts, err = accounts.Open(ctx, accounts.Config{Engine: h.engines[accountsDB], Hash: h.o.Hash,
+			Log: h.log.With("room", "accounts")}); err != nil {
+			return fmt.Errorf("open accounts: %w", err)
+		}
+	}
+	if h.o.Rooms&Mails != 0 {
+		limits := mailbox.Limits{}
+		if h.conf.MTA.MaxMessageBytes > 256<<20 { // its default
+			limits.MessageOctets = h.conf.MTA.MaxMessageBytes
+		}
+		if h.mailbox, err = mailbox.Open(ctx, mailbox.Config{Engine: h.engines[mailsDB], Directory: directory{h.accounts},
+			Limits: limits, Log: h.log.With("room", "mailbox")}); err != nil {
+			return fmt.Errorf("open mailbox: %w", err)
+		}
+	}
+	if h.o.Rooms&Queue != 0 {
+		if err := h.openQueue(ctx); err != nil {
+			return fmt.Errorf("open queue: %w", err)
+		}
+	}
+	return nil
+}
+
+func (h *House) openEngines(ctx context.Context) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for room, name := range map[Rooms]string{Accounts: accountsDB, Mails: mailsDB, Queue: queueDB} {
+		if h.o.Rooms&room == 0 {
+			continue
+		}
+		wg.Go(func() {
+			e, err := h.o.OpenEngine(ctx, name)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, engineError(filepath.Join(h.conf.Dir, name), err))
+				return
+			}
+			h.engines[name] = e
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// engineError says what to do about a database that does not open.
+func engineError(dir string, err error) error {
+	remedy := ""
+	switch {
+	case errors.Is(err, store.ErrFormat):
+		remedy = "; use the version of samotop that wrote it, or a newer one"
+	case errors.Is(err, store.ErrLocked):
+		remedy = "; stop that process first"
+	case errors.Is(err, store.ErrCorrupt):
+		remedy = "; copy the directory away before anything else, then restore a backup"
+	}
+	return fmt.Errorf("open database %s: %w%s", dir, err, remedy)
+}
+
+func (h *House) openQueue(ctx context.Context) error {
+	res, err := h.resolver()
+	if err != nil {
+		return err
+	}
+	conf, err := h.clientTLS()
+	if err != nil {
+		return err
+	}
+	local := mail.Unassigned // the queue is only looked at
+	if h.mailbox != nil {
+		local = h.mailbox.Door()
+	}
+	routes := make([]qm.Route, len(h.conf.Routes))
+	for i, r := range h.conf.Routes {
+		routes[i] = qm.Route{Domain: r.Domain, To: r.To}
+	}
+	h.queue, err = qm.Open(ctx, qm.Config{Engine: h.engines[queueDB], Local: local, Rules: queueRules{h.accounts},
+		Resolver: res, Routes: routes, Hostname: h.conf.Hostname, TLS: conf, Dial: h.o.Dial, Schedule: h.o.Schedule,
+		Log: h.log.With("room", "qm")})
+	return err
+}
+
+// resolver asks whom the configuration names. On a machine without any name server a house can still be run, with
+// routes: then every question fails for now.
+func (h *House) resolver() (resolver.Resolver, error) {
+	rc := resolver.Config{TrustAD: h.conf.DNS.TrustAD, Log: h.log.With("part", "resolver")}
+	for _, a := range h.conf.DNS.Resolvers {
+		rc.Servers = append(rc.Servers, a.String())
+	}
+	r, err := resolver.New(rc)
+	if err != nil && len(rc.Servers) == 0 {
+		h.log.Warn("no name server is known; set [dns] resolver", "err", err)
+		rc.Servers = []string{"127.0.0.1:53"}
+		r, err = resolver.New(rc)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// clientTLS is for connections to other servers: the system's authorities, and the one of [tls] ca.
+func (h *House) clientTLS() (*tls.Config, error) {
+	if h.conf.TLS.CA == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(h.conf.TLS.CA)
+	if err != nil {
+		return nil, fmt.Errorf("tls.ca: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("tls.ca: %s holds no certificate in PEM form", h.conf.TLS.CA)
+	}
+	return &tls.Config{RootCAs: pool}, nil
+}

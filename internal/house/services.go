@@ -1,0 +1,185 @@
+package house
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/samotop/samotop/guard"
+	"github.com/samotop/samotop/imap"
+	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/msa"
+	"github.com/samotop/samotop/mta"
+	"github.com/samotop/samotop/sasl"
+	"github.com/samotop/samotop/smtp"
+)
+
+var (
+	errInUse     = syscall.EADDRINUSE
+	errAccess    = syscall.EACCES
+	errNoAddress = syscall.EADDRNOTAVAIL
+)
+
+// planned is a listener to be opened, and what serves it.
+type planned struct {
+	name, network, address string
+	mode                   os.FileMode // of a Unix socket
+	serve                  func(ctx context.Context, l net.Listener) error
+	shutdown               func(ctx context.Context) error
+}
+
+// services makes the servers, in front of the doors of the rooms.
+func (h *House) services() ([]planned, error) {
+	conf := h.keeper.ServerConfig()
+	auth := h.authenticator()
+	var out []planned
+	for _, part := range []func(*tls.Config, mail.Authenticator) ([]planned, error){h.mta, h.msa, h.lmtp, h.imap} {
+		p, err := part(conf, auth)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p...)
+	}
+	return append(out, h.control()), nil
+}
+
+// authenticator is shared by submission and IMAP, so that guessing is slowed across both.
+func (h *House) authenticator() mail.Authenticator {
+	return sasl.New(sasl.Config{
+		Credentials: h.accounts, Secret: h.accounts.Secret(), ScramIterations: h.o.Hash.ScramIterations,
+		PlaintextLoopback: h.conf.Mailbox.PlaintextLoopback,
+		ServerCertificate: func(s *mail.Session) *x509.Certificate { return h.keeper.Shown(s.Start) },
+		Log:               h.log.With("part", "sasl"),
+	})
+}
+
+// mta is mail from other servers: guard first, then mailbox and queue.
+func (h *House) mta(conf *tls.Config, _ mail.Authenticator) ([]planned, error) {
+	door, err := mta.New(mta.Config{
+		Hostname: h.conf.Hostname,
+		Guard:    guard.New(guard.Config{Rules: guardRules{h.accounts}, MaxRecipients: h.conf.MTA.MaxRecipients, Log: h.log.With("room", "guard")}),
+		Mailbox:  h.mailbox.Door(), Queue: h.queue.Door(), Log: h.log.With("room", "mta"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	chain, err := mail.Chain(door)
+	if err != nil {
+		return nil, err
+	}
+	srv := h.smtp("mta", conf)
+	srv.Door, srv.Trusted = chain, trusted(h.conf.MTA.Trusted)
+	return each(h.conf.MTA.Listen, func(config.Listen) (string, server) { return "smtp", srv }), nil
+}
+
+// smtp makes a server with the limits of the configuration.
+func (h *House) smtp(service string, conf *tls.Config) *smtp.Server {
+	return &smtp.Server{
+		TLSConfig: conf, Hostname: h.conf.Hostname, Service: service, Log: h.log.With("room", service),
+		MaxMessageOctets: h.conf.MTA.MaxMessageBytes, MaxRecipients: h.conf.MTA.MaxRecipients,
+		MaxConnections: h.conf.MTA.MaxConnections, MaxConnectionsPerAddress: h.conf.MTA.MaxConnectionsPerAddress,
+	}
+}
+
+// trusted tells whose XCLIENT and XFORWARD are believed: the networks that were named, and nobody else; a private
+// address is a stranger's like any other.
+func trusted(nets []netip.Prefix) func(net.Addr) bool {
+	if len(nets) == 0 {
+		return nil
+	}
+	return func(a net.Addr) bool {
+		t, ok := a.(*net.TCPAddr)
+		if !ok {
+			return false
+		}
+		ip := t.AddrPort().Addr().Unmap()
+		return slices.ContainsFunc(nets, func(p netip.Prefix) bool { return p.Contains(ip) })
+	}
+}
+
+// msa is mail from our own people, who log in first.
+func (h *House) msa(conf *tls.Config, auth mail.Authenticator) ([]planned, error) {
+	door, err := msa.New(msa.Config{Queue: h.queue.Door(), Senders: h.accounts, Hostname: h.conf.Hostname, Log: h.log.With("room", "msa")})
+	if err != nil {
+		return nil, err
+	}
+	make := func(implicit bool) *smtp.Server {
+		srv := h.smtp("msa", conf)
+		srv.Door, srv.Auth, srv.RequireAuth, srv.ImplicitTLS = door, auth, true, implicit
+		return srv
+	}
+	plain, implicit := make(false), make(true)
+	return each(h.conf.MSA.Listen, func(l config.Listen) (string, server) {
+		if l.TLS() {
+			return "submissions", implicit
+		}
+		return "submission", plain
+	}), nil
+}
+
+// lmtp is the mailbox's own door. On the socket the peers are ours: they may say what they know about a message.
+func (h *House) lmtp(*tls.Config, mail.Authenticator) ([]planned, error) {
+	make := func(trusted func(net.Addr) bool) *smtp.Server {
+		return &smtp.Server{Door: h.mailbox.Door(), LMTP: true, Hostname: h.conf.Hostname, Service: "mailbox",
+			MaxMessageOctets: h.conf.MTA.MaxMessageBytes, MaxRecipients: h.conf.MTA.MaxRecipients, MaxTransactions: lmtpTransactions,
+			MaxConnectionsPerAddress: lmtpConnections, Trusted: trusted, Log: h.log.With("room", "mailbox")}
+	}
+	socket := make(func(net.Addr) bool { return true })
+	tcp := make(nil)
+	out := []planned{{name: "lmtp", network: "unix", address: h.conf.RunPath(config.LMTPSocket), mode: 0o660,
+		serve: socket.Serve, shutdown: socket.Shutdown}}
+	for _, l := range h.conf.Mailbox.Listen {
+		if l.Scheme == "lmtp" {
+			out = append(out, planned{name: "lmtp", network: "tcp", address: l.HostPort(), serve: tcp.Serve, shutdown: tcp.Shutdown})
+		}
+	}
+	return out, nil
+}
+
+// A program on this machine that delivers much comes from one address and keeps its session.
+const (
+	lmtpConnections  = 2000
+	lmtpTransactions = 100_000
+)
+
+// imap shows people their mail.
+func (h *House) imap(conf *tls.Config, auth mail.Authenticator) ([]planned, error) {
+	make := func(implicit bool) *imap.Server {
+		return &imap.Server{Backend: h.mailbox.Backend(), Auth: auth, TLSConfig: conf, ImplicitTLS: implicit,
+			PlaintextLoopback: h.conf.Mailbox.PlaintextLoopback, Hostname: h.conf.Hostname, Service: "mailbox",
+			ID:     []imap.ServerID{{Name: "name", Value: "samotop"}},
+			Limits: imap.Limits{MessageOctets: h.conf.MTA.MaxMessageBytes},
+			Log:    h.log.With("room", "imap")}
+	}
+	plain, implicit := make(false), make(true)
+	var ls []config.Listen
+	for _, l := range h.conf.Mailbox.Listen {
+		if l.Scheme != "lmtp" {
+			ls = append(ls, l)
+		}
+	}
+	return each(ls, func(l config.Listen) (string, server) {
+		return l.Scheme, map[bool]server{false: plain, true: implicit}[l.TLS()]
+	}), nil
+}
+
+// server is what package smtp and package imap have in common.
+type server interface {
+	Serve(ctx context.Context, l net.Listener) error
+	Shutdown(ctx context.Context) error
+}
+
+func each(ls []config.Listen, pick func(config.Listen) (string, server)) []planned {
+	var out []planned
+	for _, l := range ls {
+		name, srv := pick(l)
+		out = append(out, planned{name: name, network: "tcp", address: l.HostPort(), serve: srv.Serve, shutdown: srv.Shutdown})
+	}
+	return out
+}
