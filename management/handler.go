@@ -90,7 +90,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer, err := v(r.Context(), args, out)
 	if err != nil {
-		h.cfg.Log.Warn("verb failed", "verb", name, "err", err)
+		h.cfg.Log.Log(r.Context(), level(err), "verb failed", "verb", name, "err", err)
 		out.fail(http.StatusOK, asError(err))
 		return
 	}
@@ -155,3 +155,11 @@ func (s *sender) send(l line) error {
 }
 
 func (s *sender) item(v any) error { return s.send(line{Item: v}) }
+
+// level of a failure in our log: what was asked for wrongly is not the house's trouble.
+func level(err error) slog.Level {
+	if asError(err).Kind == Internal {
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
+}
