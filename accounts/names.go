@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"sync"
 
@@ -187,6 +188,9 @@ func (a *Accounts) read(ctx context.Context, addr mail.Address) (n *name, err er
 			return nil
 		}
 		acc, err := readAccount(ctx, r, id)
+		if errors.Is(err, store.ErrNotFound) {
+			err = fmt.Errorf("accounts: name %s leads to account %d, which is not there: %w", addr, id, store.ErrCorrupt)
+		}
 		if err != nil {
 			return err
 		}

@@ -126,8 +126,8 @@ func (v *verifier) alias(ctx context.Context, al *Alias) error {
 	x := expansion{a: v.a, strict: al}
 	_, err := x.visit(ctx, al.Address, "", 0)
 	var refusal *Error
-	if errors.As(err, &refusal) {
-		return v.fault("%v", err)
+	if errors.As(err, &refusal) || errors.Is(err, store.ErrCorrupt) {
+		return v.fault("alias %s: %v", al.Address, err)
 	}
 	return err
 }
