@@ -88,12 +88,40 @@ func (a *account) reset() {
 
 var errPurged = fmt.Errorf("mailbox: account was removed: %w", ErrNoOwner)
 
-// lock takes the latch and makes sure that the head is known. After an error the latch is not held.
+// lock takes the latch and makes sure that the head is known. After an error the latch is not held. The caller must
+// hold no other latch: see lockAfter.
 func (a *account) lock(ctx context.Context) error {
 	a.mu.Lock()
 	for a.broken && a.flights > 0 {
 		a.settled.Wait()
 	}
+	return a.locked(ctx)
+}
+
+// lockAfter is lock for a caller who holds other latches: it does not wait for batches on their way, because one that
+// ends needs the latches of all its accounts. It returns errDraining then, without the latch.
+func (a *account) lockAfter(ctx context.Context) error {
+	a.mu.Lock()
+	if a.broken && a.flights > 0 {
+		a.mu.Unlock()
+		return errDraining
+	}
+	return a.locked(ctx)
+}
+
+var errDraining = errors.New("mailbox: batches that failed are still on their way")
+
+// drain waits until nothing is on the way of a broken account.
+func (a *account) drain() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.broken && a.flights > 0 {
+		a.settled.Wait()
+	}
+}
+
+// locked is the end of lock.
+func (a *account) locked(ctx context.Context) error {
 	if a.broken {
 		a.reset()
 	}

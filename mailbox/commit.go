@@ -87,17 +87,26 @@ func (m *Mailbox) change(ctx context.Context, accounts []*account, build func(c 
 
 // begin takes the latches of the accounts, which must be sorted by number and distinct.
 func (m *Mailbox) begin(ctx context.Context, accounts []*account) (*commit, error) {
-	c := &commit{m: m, locked: true}
-	for i, a := range accounts {
-		if err := a.lock(ctx); err != nil {
-			for _, b := range accounts[:i] {
-				b.mu.Unlock()
+	for {
+		c := &commit{m: m, locked: true}
+		var failed *account
+		var err error
+		for _, a := range accounts {
+			if err = a.lockAfter(ctx); err != nil {
+				failed = a
+				break
 			}
+			c.join(a)
+		}
+		if failed == nil {
+			return c, nil
+		}
+		c.unlock()
+		if err != errDraining {
 			return nil, err
 		}
-		c.join(a)
+		failed.drain()
 	}
-	return c, nil
 }
 
 func (c *commit) join(a *account) *part {

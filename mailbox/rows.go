@@ -238,7 +238,8 @@ func decodeEmail(b []byte) (r emailRow, err error) {
 	for i := range r.IDs {
 		copy(r.IDs[i][:], d.take(8))
 	}
-	r.Places = make([]place, d.count(2), 4)
+	n := d.count(2)
+	r.Places = make([]place, n, n+1) // COPY adds one
 	for i := range r.Places {
 		r.Places[i] = place{boxID(d.uvarint()), uid(d.uvarint())}
 	}
