@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"encoding/binary"
 )
 
@@ -63,36 +64,33 @@ func (l *line) reset() {
 	*l = line{prefix: l.prefix[:0]}
 }
 
-const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
-	crs   = ones * '\r'
-)
-
-// scan looks at the content of a line, eight octets at a time.
+// scan looks at the content of a line.
 func (o *octets) scan(b []byte) {
-	var high, low, cr uint64
-	for len(b) >= 8 {
-		x := binary.LittleEndian.Uint64(b)
-		high |= x
-		low |= (x - ones) &^ x // the high bit of an octet that is zero; may overreach beside one
-		y := x ^ crs
-		cr |= (y - ones) &^ y
-		b = b[8:]
+	o.has8Bit = o.has8Bit || has8Bit(b)
+	o.nul = o.nul || bytes.IndexByte(b, 0) >= 0
+	o.cr = o.cr || bytes.IndexByte(b, '\r') >= 0
+}
+
+// has8Bit reports whether an octet is above 127; it looks at many at a time.
+func has8Bit(b []byte) bool {
+	const high = 0x8080808080808080
+	for len(b) >= 64 {
+		c := b[:64]
+		x := binary.LittleEndian.Uint64(c) | binary.LittleEndian.Uint64(c[8:]) |
+			binary.LittleEndian.Uint64(c[16:]) | binary.LittleEndian.Uint64(c[24:]) |
+			binary.LittleEndian.Uint64(c[32:]) | binary.LittleEndian.Uint64(c[40:]) |
+			binary.LittleEndian.Uint64(c[48:]) | binary.LittleEndian.Uint64(c[56:])
+		if x&high != 0 {
+			return true
+		}
+		b = b[64:]
 	}
-	o.has8Bit = o.has8Bit || high&highs != 0
-	o.nul = o.nul || low&highs != 0
-	o.cr = o.cr || cr&highs != 0
 	for _, c := range b {
-		switch {
-		case c >= 0x80:
-			o.has8Bit = true
-		case c == 0:
-			o.nul = true
-		case c == '\r':
-			o.cr = true
+		if c >= 0x80 {
+			return true
 		}
 	}
+	return false
 }
 
 // line adds what a complete line shows.

@@ -41,7 +41,7 @@ type lineEnd struct {
 
 // NewParser makes a Parser.
 func NewParser(l Limits) *Parser {
-	p := &Parser{limits: l.withDefaults(), root: &Part{}, stack: make([]frame, 0, 4)}
+	p := &Parser{limits: l.withDefaults(), root: &Part{}, stack: make([]frame, 0, 4), head: make([]byte, 0, 4<<10)}
 	p.push(p.root, false)
 	return p
 }
@@ -57,6 +57,11 @@ func Parse(r io.Reader, l Limits) (*Part, error) {
 func (p *Parser) Write(b []byte) (int, error) {
 	n := len(b)
 	for len(b) > 0 {
+		if !p.inHeader && p.cur.n == 0 {
+			if b = b[p.body(b):]; len(b) == 0 {
+				break
+			}
+		}
 		i := bytes.IndexByte(b, '\n')
 		if i < 0 {
 			p.piece(b)
@@ -91,6 +96,41 @@ func (p *Parser) Close() *Part {
 	}
 	p.head, p.cur.prefix = nil, nil
 	return p.root
+}
+
+// body takes whole lines of a body up to a delimiter, all at once, and returns how many octets it took: what endLine
+// does, for most of what there is.
+func (p *Parser) body(b []byte) (at int) {
+	var lines, crlf, longest int
+	for {
+		n := bytes.IndexByte(b[at:], '\n')
+		if n < 0 {
+			break
+		}
+		if n > 2 && b[at] == '-' && b[at+1] == '-' {
+			if i, _ := p.delimiter(b[at : at+n]); i >= 0 {
+				break
+			}
+		}
+		end := at + n
+		if n > 0 && b[end-1] == '\r' {
+			crlf++
+			n--
+		}
+		longest = max(longest, n)
+		p.last = lineEnd{p.pos + int64(at+n), n == 0}
+		lines++
+		at = end + 1
+	}
+	p.pos += int64(at)
+	p.lines += int64(lines)
+	f := &p.top().part.Facts
+	f.LongestLine = max(f.LongestLine, int64(longest))
+	f.HasBareLF = f.HasBareLF || crlf < lines
+	f.HasBareCR = f.HasBareCR || bytes.Count(b[:at], []byte{'\r'}) > crlf
+	f.HasNUL = f.HasNUL || bytes.IndexByte(b[:at], 0) >= 0
+	f.Has8Bit = f.Has8Bit || has8Bit(b[:at])
+	return at
 }
 
 func (p *Parser) top() *frame { return &p.stack[len(p.stack)-1] }
