@@ -363,11 +363,14 @@ func (q *QM) pick() (l *line, again bool) {
 	return nil, false
 }
 
-// take returns entries of one message for one transaction; nil: the worker has to end.
-func (q *QM) take(l *line, again bool) []*entry {
+// take returns entries of one message for one transaction; nil: the worker has to end. One that has delivered makes
+// way for other lines.
+func (q *QM) take(l *line, again, delivered bool) []*entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	others := len(q.fresh.ls) > 0 && !l.local && q.workers.all >= q.cfg.Limits.MaxConnections
+	limit := q.cfg.Limits.MaxConnections
+	others := delivered && !l.local && (len(q.fresh.ls) > 0 && q.workers.all >= limit ||
+		again && len(q.again.ls) > 0 && q.workers.again >= max(limit/2, 1))
 	if l.len() == 0 || l.paused || q.draining || q.stop != nil || l.workers > q.window(l) || others {
 		l.workers--
 		if l.local {

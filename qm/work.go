@@ -14,7 +14,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func (q *QM) work(l *line, again bool) {
 	ctx := q.runCtx
 	var c *conn
-	for es := q.take(l, again); es != nil; es = q.take(l, again) {
+	for es := q.take(l, again, false); es != nil; es = q.take(l, again, true) {
 		outs, rest := q.reported(es)
 		switch {
 		case len(rest) == 0:
