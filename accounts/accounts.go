@@ -25,7 +25,7 @@ import (
 const (
 	MaxDomains         = 100_000         // the list of domains is held in memory
 	MaxTargets         = mail.MaxTargets // of one alias, and of all it leads to
-	MaxAliasDepth      = 32              // aliases of aliases
+	MaxAliasDepth      = 32              // aliases of aliases that a new one may lead through
 	MaxPasswordOctets  = 1024
 	maxCanonicalOctets = 4 * mail.MaxLocalOctets // of a local part, after folding
 )

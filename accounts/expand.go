@@ -17,6 +17,7 @@ type expansion struct {
 	ids      []uint64
 	disabled int
 	visits   int
+	circle   bool                  // one was met, and passed over
 	seen     map[mail.Address]bool // aliases: true while being followed
 }
 
@@ -64,11 +65,10 @@ func (x *expansion) alias(ctx context.Context, al *Alias, detail string, depth i
 	case following && x.strict != nil:
 		return refuse(ErrInvalid, "alias %s would lead back to itself by way of %s: leave that target out", x.strict.Address, al.Address)
 	case seen:
+		x.circle = x.circle || following
 		return nil
 	case depth >= MaxAliasDepth && x.strict != nil:
 		return refuse(ErrInvalid, "alias %s would lead through more than %d aliases: name the final addresses", x.strict.Address, MaxAliasDepth)
-	case depth >= MaxAliasDepth:
-		return &replyExpansion
 	}
 	if x.seen == nil {
 		x.seen = make(map[mail.Address]bool)

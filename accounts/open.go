@@ -219,8 +219,8 @@ func (a *Accounts) commit(ctx context.Context, b *store.Batch, t touched) error 
 	if named {
 		a.names.changed(t.name, err == nil && t.was && !t.is)
 	}
-	if err == nil && t.admins {
-		err = a.refresh(ctx)
+	if t.admins { // also after a failure, whose outcome may not be known
+		err = errors.Join(err, a.refresh(ctx))
 	}
 	return err
 }

@@ -123,10 +123,15 @@ func (v *verifier) alias(ctx context.Context, al *Alias) error {
 			}
 		}
 	}
-	x := expansion{a: v.a, strict: al}
+	x := expansion{a: v.a}
 	_, err := x.visit(ctx, al.Address, "", 0)
-	var refusal *Error
-	if errors.As(err, &refusal) || errors.Is(err, store.ErrCorrupt) {
+	var reply *mail.Reply
+	switch {
+	case x.circle:
+		return v.fault("alias %s leads in a circle", al.Address)
+	case errors.As(err, &reply):
+		return v.fault("alias %s leads to more than %d addresses", al.Address, MaxTargets)
+	case errors.Is(err, store.ErrCorrupt):
 		return v.fault("alias %s: %v", al.Address, err)
 	}
 	return err
