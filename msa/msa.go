@@ -10,9 +10,13 @@
 // 3.6.3) and Return-Path (RFC 5321 section 4.4), and adds Received (the same). Everything else stays as it came. The
 // null reverse-path is taken, as the reports of mail programs need it (RFC 8098 section 3): From says who sends.
 //
-// What Received shows of the client: that an authenticated user submitted here by ESMTP with TLS, and nothing more,
-// neither address nor HELO name nor account, which are of no use to the recipient and tell where a person is. The
-// queue's log has them under the same queue id. Config.ShowClient shows address and name as a relay would.
+// What Received shows of the client: that an authenticated user submitted here, by which protocol and cipher, and
+// nothing more: the client's place is taken by our own name. His address, HELO name and account are of no use to the
+// recipient and tell where a person is; our log has them under the session's id. Config.ShowClient shows address and
+// name as a relay would.
+//
+// Several authors in From are taken if all are the account's own. A message without From gets one from its
+// reverse-path. Two From fields, or one that names nobody, are refused: programs differ in which they show.
 //
 // Promises. The Door is safe for concurrent use. The header is held in memory up to its limit; the body streams.
 package msa
@@ -21,6 +25,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -61,11 +66,16 @@ func New(cfg Config) (mail.Door, error) {
 	if cfg.Queue == nil || cfg.Senders == nil || cfg.Hostname == "" {
 		return nil, errors.New("msa: Queue, Senders and Hostname are required")
 	}
+	if c, ok := cfg.Queue.(mail.Checker); ok {
+		if err := c.Check(); err != nil {
+			return nil, fmt.Errorf("msa: %w", err)
+		}
+	}
 	if cfg.MaxHeaderBytes <= 0 {
-		cfg.MaxHeaderBytes = DefaultMaxHeaderBytes
+		cfg.MaxHeaderBytes = 1 << 20
 	}
 	if cfg.MaxHops <= 0 {
-		cfg.MaxHops = DefaultMaxHops
+		cfg.MaxHops = 50
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -76,54 +86,59 @@ func New(cfg Config) (mail.Door, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &msa{cfg}, nil
+	return &door{cfg}, nil
 }
 
-// msa is the Door.
-type msa struct{ cfg Config }
+type door struct{ cfg Config }
 
-// Open lets everybody in: they have to be able to authenticate. Begin asks who they are.
-func (m *msa) Open(ctx context.Context, s *mail.Session) (mail.Receiver, error) {
+var errLogin = mail.NewReply(530, mail.Enhanced{5, 7, 0}, "Authentication required")
+
+// Open lets everybody in up to MAIL, so that a client can say EHLO, STARTTLS and AUTH.
+func (d *door) Open(ctx context.Context, s *mail.Session) (mail.Receiver, error) {
 	if s.Login.Account == "" {
-		return &receiver{m: m}, nil
+		return mail.ReceiverFunc(func(context.Context, *mail.Session, mail.Sender) (mail.Transaction, error) {
+			return nil, errLogin // RFC 4954 section 6
+		}), nil
 	}
-	q, err := m.cfg.Queue.Open(ctx, s)
+	next, err := d.cfg.Queue.Open(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	return &receiver{m: m, queue: q}, nil
+	return &receiver{cfg: &d.cfg, next: next}, nil
 }
 
-// receiver is one session at one stage; queue is nil before the login.
 type receiver struct {
-	m     *msa
-	queue mail.Receiver
+	cfg  *Config
+	next mail.Receiver
 }
 
-// Close lets go of the queue.
+// Close closes the queue's Receiver, if it wants that.
 func (r *receiver) Close() error {
-	if c, ok := r.queue.(io.Closer); ok {
+	if c, ok := r.next.(io.Closer); ok {
 		return c.Close()
 	}
 	return nil
 }
 
+// Begin checks the reverse-path (RFC 6409 section 6.1). The null one is anybody's: read receipts have it (RFC 8098
+// section 2.1).
 func (r *receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
-	if s.Login.Account == "" || r.queue == nil {
-		return nil, mail.NewReply(530, mail.Enhanced{5, 7, 0}, "Authentication required") // RFC 4954 section 6
+	if s.Login.Account == "" {
+		return nil, errLogin
 	}
 	if !from.Address.IsNull() {
-		may, err := r.m.cfg.Senders.MaySendAs(ctx, s.Login.Account, from.Address)
+		ok, err := r.cfg.Senders.MaySendAs(ctx, s.Login.Account, from.Address)
 		if err != nil {
 			return nil, err
 		}
-		if !may {
-			return nil, mail.NewReply(553, mail.Enhanced{5, 7, 1}, "%s may not send as %s: use an address of your own", s.Login.Account, from.Address.Path())
+		if !ok {
+			return nil, mail.NewReply(553, mail.Enhanced{5, 7, 1}, "%s is not an address of the account %s, as which you have logged in",
+				from.Address.Path(), s.Login.Account)
 		}
 	}
-	q, err := r.queue.Begin(ctx, s, from)
+	next, err := r.next.Begin(ctx, s, from)
 	if err != nil {
 		return nil, err
 	}
-	return newTransaction(ctx, r.m, s, from, q)
+	return newTransaction(ctx, r.cfg, s, from, next), nil
 }

@@ -3,6 +3,7 @@ package msa_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
@@ -14,149 +15,258 @@ import (
 	"github.com/samotop/samotop/msa"
 )
 
-// senders: the account may send as itself, its plus forms and team@.
-type senders struct{}
+type senders map[string]bool
 
-func (senders) MaySendAs(_ context.Context, account string, from mail.Address) (bool, error) {
-	local, _, _ := strings.Cut(from.Local, "+")
+func (s senders) MaySendAs(_ context.Context, account string, from mail.Address) (bool, error) {
 	if from.Local == "broken" {
-		return false, errors.New("disk on fire")
+		return false, errors.New("the accounts are away")
 	}
-	return local+"@"+from.Domain == account || from.Local == "team", nil
+	return s[account+" "+strings.ToLower(from.String())], nil
 }
 
-func door(t testing.TB, q mail.Door, change func(*msa.Config)) mail.Door {
-	c := msa.Config{Queue: q, Senders: senders{}, Hostname: "mx.test", MaxHops: 3, MaxHeaderBytes: 2000,
-		Clock: func() time.Time { return time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC) }, Rand: bytes.NewReader(make([]byte, 1<<16))}
-	if change != nil {
-		change(&c)
+// queue keeps one message.
+type queue struct {
+	from   mail.Sender
+	rcpts  []mail.Address
+	trace  []mail.Field
+	body   bytes.Buffer
+	stored bool
+}
+
+func (q *queue) Open(context.Context, *mail.Session) (mail.Receiver, error) { return q, nil }
+func (q *queue) Begin(_ context.Context, _ *mail.Session, from mail.Sender) (mail.Transaction, error) {
+	q.from = from
+	return q, nil
+}
+func (q *queue) Recipient(_ context.Context, r *mail.Recipient) error {
+	q.rcpts = append(q.rcpts, r.Address)
+	return nil
+}
+func (q *queue) Trace(f ...mail.Field)       { q.trace = append(q.trace, f...) }
+func (q *queue) Write(p []byte) (int, error) { return q.body.Write(p) }
+func (q *queue) Abort() error                { return nil }
+func (q *queue) Commit(context.Context) ([]mail.Reply, error) {
+	q.stored = true
+	rs := make([]mail.Reply, len(q.rcpts))
+	for i := range rs {
+		rs[i] = *mail.NewReply(250, mail.Enhanced{2, 0, 0}, "queued as x1")
 	}
-	d, err := msa.New(c)
+	return rs, nil
+}
+
+func addr(s string) mail.Address {
+	if s == "" {
+		return mail.Address{}
+	}
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+func session() *mail.Session {
+	return &mail.Session{ID: "s7", Service: "msa", Hello: "laptop.home", Extended: true, RemoteName: "dsl.example.net",
+		RemoteAddr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 9), Port: 4321}, TLS: &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256},
+		Login: mail.Identity{Account: "a@x.test"}}
+}
+
+func newDoor(t testing.TB, q mail.Door, change func(*msa.Config)) mail.Door {
+	t.Helper()
+	cfg := msa.Config{Queue: q, Hostname: "mx.x.test", Rand: strings.NewReader(strings.Repeat("r", 1000)),
+		Senders: senders{"a@x.test a@x.test": true, "a@x.test alias@x.test": true},
+		Clock:   func() time.Time { return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC) }}
+	if change != nil {
+		change(&cfg)
+	}
+	d, err := msa.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func submit(t testing.TB, d mail.Door, login, from, msg string, to ...string) error {
-	s := &mail.Session{Hello: "laptop.home", Extended: true, Login: mail.Identity{Account: login},
-		RemoteAddr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 9), Port: 1}}
-	r, err := d.Open(t.Context(), s)
+// submit sends content in pieces of n octets.
+func submit(d mail.Door, s *mail.Session, from, content string, n int) ([]mail.Reply, error) {
+	ctx := context.Background()
+	r, err := d.Open(ctx, s)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	sender := mail.Sender{}
-	if from != "" {
-		sender.Address, _ = mail.ParseAddress(from)
-	}
-	tx, err := r.Begin(t.Context(), s, sender)
+	tx, err := r.Begin(ctx, s, mail.Sender{Address: addr(from)})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer tx.Abort()
-	for _, a := range to {
-		addr, _ := mail.ParseAddress(a)
-		if err := tx.Recipient(t.Context(), &mail.Recipient{Address: addr}); err != nil {
-			return err
-		}
+	if err := tx.Recipient(ctx, &mail.Recipient{Address: addr("b@y.test")}); err != nil {
+		return nil, err
 	}
-	for line := range strings.Lines(msg) {
-		if _, err := tx.Write([]byte(line)); err != nil {
-			return err
+	for content != "" {
+		k := min(n, len(content))
+		if _, err := tx.Write([]byte(content[:k])); err != nil {
+			return nil, err
 		}
+		content = content[k:]
 	}
-	_, err = tx.Commit(t.Context())
-	return err
+	return tx.Commit(ctx)
 }
 
 const (
-	alice    = "alice@our.test"
-	received = "Received: by mx.test with ESMTPA id 00000000000000000000\r\n\tfor <bob@far.test>;\r\n\tSun, 22 Nov 2026 10:00:00 +0000\r\n"
-	date     = "Date: Sun, 22 Nov 2026 10:00:00 +0000\r\n"
-	id       = "Message-ID: <20261122100000.00000000000000000000@mx.test>\r\n"
-	from     = "From: Alice <alice@our.test>\r\n"
+	date  = "Date: Fri, 1 May 2026 12:00:00 +0000\r\n"
+	msgID = "Message-ID: <ojzhe4tsojzhe4tsojzhe4tsojzhe4ts@mx.x.test>\r\n"
 )
 
-func TestMessages(t *testing.T) {
-	for _, c := range []struct{ name, in, out string }{
-		{"whole", from + date + id + "Subject: x\r\n\r\nhi\r\n", received + from + date + id + "Subject: x\r\n\r\nhi\r\n"},
-		{"without Date and Message-ID", from + "\r\nhi\r\n", received + date + id + from + "\r\nhi\r\n"},
-		{"without a body", from + date, received + id + from + date},
-		{"Bcc goes", from + date + id + "Bcc: secret@far.test,\r\n other@far.test\r\nTo: bob@far.test\r\nBCC: x@y\r\nResent-Bcc: z@y\r\n\r\nBcc: stays\r\n",
-			received + from + date + id + "To: bob@far.test\r\n\r\nBcc: stays\r\n"},
-		{"Return-Path goes", "Return-Path: <x@y>\r\n" + from + date + id + "\r\n", received + from + date + id + "\r\n"},
-		{"plus form and team", "From: alice+shop@our.test, Team <team@our.test>\r\nSender: alice@our.test\r\n" + date + id + "\r\n",
-			received + "From: alice+shop@our.test, Team <team@our.test>\r\nSender: alice@our.test\r\n" + date + id + "\r\n"},
+func TestHeader(t *testing.T) {
+	for name, c := range map[string]struct{ from, in, want string }{
+		"complete":       {"a@x.test", "From: a@x.test\r\nDate: d\r\nMessage-ID: <1@x>\r\n\r\nbody", "From: a@x.test\r\nDate: d\r\nMessage-ID: <1@x>\r\n\r\nbody"},
+		"date, id":       {"a@x.test", "From: A <a@x.test>\r\n\r\nbody\r\n", date + msgID + "From: A <a@x.test>\r\n\r\nbody\r\n"},
+		"no from":        {"a@x.test", "Subject: s\r\n\r\nbody\r\n", date + msgID + "From: a@x.test\r\nSubject: s\r\n\r\nbody\r\n"},
+		"bcc":            {"a@x.test", "Bcc: x@y.test,\r\n z@y.test\r\nFrom: a@x.test\r\nbCC: q@y.test\r\nDate: d\r\nMessage-ID: i\r\nReturn-Path: <f@g>\r\n\r\nBcc: stays", "From: a@x.test\r\nDate: d\r\nMessage-ID: i\r\n\r\nBcc: stays"},
+		"own alias":      {"a@x.test", "From: alias@x.test, a@x.test\r\nSender: Alias@x.test\r\nDate: d\r\nMessage-ID: i\r\n\r\n", "From: alias@x.test, a@x.test\r\nSender: Alias@x.test\r\nDate: d\r\nMessage-ID: i\r\n\r\n"},
+		"header only":    {"a@x.test", "From: a@x.test\r\nDate: d\r\nMessage-ID: i\r\n", "From: a@x.test\r\nDate: d\r\nMessage-ID: i\r\n"},
+		"read receipt":   {"", "From: a@x.test\r\nDate: d\r\nMessage-ID: i\r\n\r\n", "From: a@x.test\r\nDate: d\r\nMessage-ID: i\r\n\r\n"},
+		"nothing at all": {"a@x.test", "", date + msgID + "From: a@x.test\r\n\r\n"},
 	} {
-		q := &mailtest.Recorder{}
-		if err := submit(t, door(t, q, nil), alice, alice, c.in, "bob@far.test"); err != nil {
-			t.Errorf("%s: %v", c.name, err)
-			continue
+		for _, n := range []int{1, 7, 1 << 20} {
+			q := &queue{}
+			replies, err := submit(newDoor(t, q, nil), session(), c.from, c.in, n)
+			if err != nil || len(replies) != 1 || replies[0].Text != "queued as x1" {
+				t.Errorf("%s: %v, %v", name, replies, err)
+				continue
+			}
+			if got := q.body.String(); got != c.want {
+				t.Errorf("%s in pieces of %d:\n%q\nwant\n%q", name, n, got, c.want)
+			}
 		}
-		if got := string(q.Messages()[0].Content); got != c.out {
-			t.Errorf("%s:\ngot  %q\nwant %q", c.name, got, c.out)
+	}
+}
+
+func TestReceived(t *testing.T) {
+	for _, show := range []bool{false, true} {
+		q := &queue{}
+		d := newDoor(t, q, func(c *msa.Config) { c.ShowClient = show })
+		if _, err := submit(d, session(), "a@x.test", "From: a@x.test\r\n\r\n", 100); err != nil {
+			t.Fatal(err)
+		}
+		if len(q.trace) != 1 || q.trace[0].Name != "Received" {
+			t.Fatalf("%v", q.trace)
+		}
+		v := q.trace[0].Value
+		for _, want := range []string{"by mx.x.test", "with ESMTPSA", "id s7", "for <b@y.test>", "1 May 2026"} {
+			if !strings.Contains(v, want) {
+				t.Errorf("no %q in %q", want, v)
+			}
+		}
+		for _, private := range []string{"192.0.2.9", "laptop", "dsl.example"} {
+			if strings.Contains(v, private) != show {
+				t.Errorf("show %v: %q in %q", show, private, v)
+			}
 		}
 	}
 }
 
 func TestRefusals(t *testing.T) {
-	for _, c := range []struct {
-		name, login, from, msg string
-		code                   int
-		enhanced               mail.Enhanced
+	nobody := session()
+	nobody.Login = mail.Identity{}
+	ok := "From: a@x.test\r\n\r\n"
+	for name, c := range map[string]struct {
+		s        *mail.Session
+		from, in string
+		code     int
+		enhanced mail.Enhanced
+		text     string
 	}{
-		{"no login", "", alice, from, 530, mail.Enhanced{5, 7, 0}},
-		{"another's reverse-path", alice, "bob@our.test", from, 553, mail.Enhanced{5, 7, 1}},
-		{"another's From", alice, alice, "From: bob@our.test\r\n\r\n", 550, mail.Enhanced{5, 7, 1}},
-		{"another beside me in From", alice, alice, "From: alice@our.test, bob@our.test\r\n\r\n", 550, mail.Enhanced{5, 7, 1}},
-		{"another in a second From", alice, alice, from + "FROM: bob@our.test\r\n\r\n", 550, mail.Enhanced{5, 7, 1}},
-		{"another in a group", alice, alice, "From: all: bob@our.test;\r\n\r\n", 550, mail.Enhanced{5, 7, 1}},
-		{"another's Sender", alice, alice, from + "Sender: bob@our.test\r\n\r\n", 550, mail.Enhanced{5, 7, 1}},
-		{"no From", alice, alice, "Subject: x\r\n\r\nFrom: alice@our.test\r\n", 550, mail.Enhanced{5, 7, 1}},
-		{"no header", alice, alice, "\r\nhello\r\n", 550, mail.Enhanced{5, 7, 1}},
-		{"From without an address", alice, alice, "From: Alice\r\n\r\n", 550, mail.Enhanced{5, 7, 1}},
-		{"nothing at all", alice, alice, "", 550, mail.Enhanced{5, 7, 1}},
-		{"null reverse-path, another's From", alice, "", "From: bob@our.test\r\n\r\n", 550, mail.Enhanced{5, 7, 1}},
-		{"loop", alice, alice, strings.Repeat("Received: x\r\n", 4) + from + "\r\n", 554, mail.Enhanced{5, 4, 6}},
-		{"header too long", alice, alice, from + "X: " + strings.Repeat("x", 3000) + "\r\n\r\n", 552, mail.Enhanced{5, 3, 4}},
-		{"accounts do not answer", alice, "broken@our.test", from, 451, mail.Enhanced{4, 3, 0}},
+		"not logged in":        {nobody, "a@x.test", ok, 530, mail.Enhanced{5, 7, 0}, "Authentication"},
+		"another's path":       {session(), "b@x.test", ok, 553, mail.Enhanced{5, 7, 1}, "<b@x.test> is not an address of the account a@x.test"},
+		"forged from":          {session(), "a@x.test", "From: b@x.test\r\n\r\n", 550, mail.Enhanced{5, 7, 1}, "The From field names <b@x.test>"},
+		"forged with comment":  {session(), "a@x.test", "From: a@x.test (x), \"a@x.test\" <b@x.test>\r\n\r\n", 550, mail.Enhanced{5, 7, 1}, "<b@x.test>"},
+		"forged in a group":    {session(), "a@x.test", "From: g: b@x.test;\r\n\r\n", 550, mail.Enhanced{5, 7, 1}, "<b@x.test>"},
+		"forged sender":        {session(), "a@x.test", "Sender: b@x.test\r\nFrom: a@x.test\r\n\r\n", 550, mail.Enhanced{5, 7, 1}, "Sender"},
+		"two from":             {session(), "a@x.test", "From: a@x.test\r\nfrom: a@x.test\r\n\r\n", 550, mail.Enhanced{5, 7, 1}, "it has 2"},
+		"from is empty":        {session(), "a@x.test", "From:\r\n\r\n", 550, mail.Enhanced{5, 7, 1}, "no address"},
+		"nobody from":          {session(), "", "Subject: s\r\n\r\n", 550, mail.Enhanced{5, 7, 1}, "it has 0"},
+		"loop":                 {session(), "a@x.test", strings.Repeat("Received: x\r\n", 51) + ok, 554, mail.Enhanced{5, 4, 6}, "hops"},
+		"header without end":   {session(), "a@x.test", "From: a@x.test\r\n" + strings.Repeat("X: "+strings.Repeat("y", 90)+"\r\n", 12000), 552, mail.Enhanced{5, 3, 4}, "header"},
+		"accounts are away":    {session(), "broken@x.test", ok, 451, mail.Enhanced{4, 3, 0}, "Temporary"},
+		"accounts away, later": {session(), "a@x.test", "From: broken@x.test\r\n\r\n", 451, mail.Enhanced{4, 3, 0}, "Temporary"},
 	} {
-		q := &mailtest.Recorder{}
-		reply := mail.AsReply(submit(t, door(t, q, nil), c.login, c.from, c.msg, "bob@far.test"))
-		if reply == nil || reply.Code != c.code || reply.Enhanced != c.enhanced {
-			t.Errorf("%s: %v, want %d %s", c.name, reply, c.code, c.enhanced)
+		q := &queue{}
+		_, err := submit(newDoor(t, q, nil), c.s, c.from, c.in, 4096)
+		r := mail.AsReply(err)
+		if r == nil || r.Code != c.code || r.Enhanced != c.enhanced || !strings.Contains(r.Text, c.text) {
+			t.Errorf("%s: %v", name, err)
 		}
-		if len(q.Messages()) != 0 {
-			t.Errorf("%s: the queue has it", c.name)
+		if q.stored || q.body.Len() > 0 {
+			t.Errorf("%s: the queue got something", name)
 		}
 	}
 }
 
-func TestNullReversePath(t *testing.T) {
-	q := &mailtest.Recorder{}
-	if err := submit(t, door(t, q, nil), alice, "", from+"\r\n", "bob@far.test"); err != nil || len(q.Messages()) != 1 {
-		t.Error(err)
+func TestNew(t *testing.T) {
+	if _, err := msa.New(msa.Config{}); err == nil {
+		t.Error("an empty Config is taken")
 	}
-}
-
-func TestShowClient(t *testing.T) {
-	q := &mailtest.Recorder{}
-	d := door(t, q, func(c *msa.Config) { c.ShowClient = true })
-	if err := submit(t, d, alice, alice, from+"\r\n", "b@x.test", "c@x.test"); err != nil {
-		t.Fatal(err)
-	}
-	if got := string(q.Messages()[0].Content); !strings.HasPrefix(got, "Received: from laptop.home ([192.0.2.9])\r\n\tby mx.test with ESMTPA id 00") || strings.Contains(got, "for <") {
-		t.Errorf("%q", got)
+	if _, err := msa.New(msa.Config{Queue: mail.Unassigned, Senders: senders{}, Hostname: "h"}); err == nil {
+		t.Error("a queue that is not there is taken")
 	}
 }
 
 func TestSuite(t *testing.T) {
 	mailtest.Run(t, mailtest.Suite{
 		New: func(t *testing.T) (mail.Door, mailtest.Probe) {
-			q := &mailtest.Recorder{}
-			return door(t, q, func(c *msa.Config) { c.Rand, c.MaxHeaderBytes = nil, 0 }), q.Probe
+			rec := &mailtest.Recorder{}
+			any := anyone{}
+			d, err := msa.New(msa.Config{Queue: rec, Senders: any, Hostname: "mx.x.test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d, rec.Probe
 		},
-		Known: []mail.Address{{Local: "a", Domain: "our.test"}, {Local: "b", Domain: "our.test"}},
-		Login: mail.Identity{Account: alice}, From: mail.Address{Local: "alice", Domain: "our.test"},
+		Known: []mail.Address{addr("b@y.test"), addr("c@y.test")}, Login: mail.Identity{Account: "a@x.test"}, From: addr("a@x.test"),
 	})
 }
+
+type anyone struct{}
+
+func (anyone) MaySendAs(context.Context, string, mail.Address) (bool, error) { return true, nil }
+
+func FuzzSubmit(f *testing.F) {
+	f.Add("From: a@x.test\r\n\r\n", 3)
+	f.Add("Bcc: a\r\nFrom: \"x\" <a@x.test>\r\n\r\nbody", 1)
+	f.Fuzz(func(t *testing.T, content string, n int) {
+		q := &queue{}
+		_, err := submit(newDoor(t, q, nil), session(), "a@x.test", content, max(n, 1))
+		if err != nil && q.stored {
+			t.Error("stored what was refused")
+		}
+		head, _, _ := strings.Cut(q.body.String(), "\r\n\r\n")
+		if err == nil && strings.HasPrefix(strings.ToLower(head), "bcc:") {
+			t.Error("Bcc went through")
+		}
+	})
+}
+
+func BenchmarkSubmit(b *testing.B) {
+	d := newDoor(b, sink{}, func(c *msa.Config) { c.Rand = nil })
+	content := "From: a@x.test\r\nTo: b@y.test\r\nSubject: s\r\nDate: d\r\nMessage-ID: <1@x>\r\n\r\n" + strings.Repeat("text text text text\r\n", 200)
+	s := session()
+	b.SetBytes(int64(len(content)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := submit(d, s, "a@x.test", content, 4096); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+type sink struct{}
+
+func (sink) Open(context.Context, *mail.Session) (mail.Receiver, error) { return sink{}, nil }
+func (sink) Begin(context.Context, *mail.Session, mail.Sender) (mail.Transaction, error) {
+	return sink{}, nil
+}
+func (sink) Recipient(context.Context, *mail.Recipient) error { return nil }
+func (sink) Trace(...mail.Field)                              {}
+func (sink) Write(p []byte) (int, error)                      { return len(p), nil }
+func (sink) Abort() error                                     { return nil }
+func (sink) Commit(context.Context) ([]mail.Reply, error)     { return []mail.Reply{mail.OK()}, nil }

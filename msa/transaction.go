@@ -2,174 +2,204 @@ package msa
 
 import (
 	"context"
-	"encoding/hex"
+	"encoding/base32"
 	"errors"
+	"fmt"
 	"io"
-	"time"
+	"strings"
 
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/message"
 )
 
-// removed are the fields that do not leave with the message.
-var removed = []string{"Bcc", "Resent-Bcc", "Return-Path"}
-
-// transaction is a submission on its way to the queue.
+// transaction passes a message on to the queue, its header changed on the way.
 type transaction struct {
-	ctx     context.Context
-	m       *msa
-	s       *mail.Session
+	cfg     *Config
+	ctx     context.Context // of MAIL: Write has none
+	session *mail.Session
 	from    mail.Sender
-	queue   mail.Transaction
-	id      string
-	edit    *message.HeaderEditor
-	to      []mail.Address
-	started bool
-	refused error // what is wrong with the header
+	next    mail.Transaction
+	editor  *message.HeaderEditor
+	refusal error // what the header met
+	to      *mail.Address
+	rcpts   int
+	traced  bool
 }
 
-func newTransaction(ctx context.Context, m *msa, s *mail.Session, from mail.Sender, q mail.Transaction) (*transaction, error) {
-	var id [10]byte
-	if _, err := io.ReadFull(m.cfg.Rand, id[:]); err != nil {
-		q.Abort() //nolint:errcheck // nothing was done
-		return nil, err
+// removed never leaves: Bcc tells what its reader must not know (RFC 5322 section 3.6.3), Return-Path is written by
+// the host of final delivery (RFC 5321 section 4.4).
+var removed = []string{"Bcc", "Resent-Bcc", "Return-Path"}
+
+func newTransaction(ctx context.Context, cfg *Config, s *mail.Session, from mail.Sender, next mail.Transaction) *transaction {
+	t := &transaction{cfg: cfg, ctx: ctx, session: s, from: from, next: next}
+	t.editor = message.NewHeaderEditor(gate{t}, message.EditOptions{Remove: removed, Add: t.header, HeaderBytes: cfg.MaxHeaderBytes})
+	return t
+}
+
+// gate lets nothing of a refused message through.
+type gate struct{ t *transaction }
+
+func (g gate) Write(p []byte) (int, error) {
+	if g.t.refusal != nil {
+		return 0, g.t.refusal
 	}
-	t := &transaction{ctx: ctx, m: m, s: s, from: from, queue: q, id: hex.EncodeToString(id[:])}
-	t.edit = message.NewHeaderEditor(q, message.EditOptions{Remove: removed, Add: t.complete, HeaderBytes: m.cfg.MaxHeaderBytes})
-	return t, nil
+	return g.t.next.Write(p)
 }
 
 func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
-	if err := t.queue.Recipient(ctx, r); err != nil {
+	if err := t.next.Recipient(ctx, r); err != nil {
 		return err
 	}
-	t.to = append(t.to, r.Address)
+	if t.rcpts++; t.rcpts == 1 {
+		a := r.Address
+		t.to = &a
+	} else {
+		t.to = nil
+	}
 	return nil
 }
 
-func (t *transaction) Trace(fields ...mail.Field) { t.queue.Trace(fields...) }
-
-// start adds the Received field, when it is known how many recipients there are.
-func (t *transaction) start() {
-	if !t.started {
-		t.started = true
-		t.queue.Trace(t.received())
-	}
-}
+func (t *transaction) Trace(fields ...mail.Field) { t.next.Trace(fields...) }
 
 func (t *transaction) Write(p []byte) (int, error) {
-	t.start()
-	if t.refused != nil {
-		return 0, t.refused
-	}
-	n, err := t.edit.Write(p)
-	switch {
-	case t.refused != nil:
-		return 0, t.refused
-	case errors.Is(err, message.ErrHeaderTooLong):
-		t.refused = mail.NewReply(552, mail.Enhanced{5, 3, 4}, "Header is longer than %d octets", t.m.cfg.MaxHeaderBytes)
-		return 0, t.refused
+	n, err := t.editor.Write(p)
+	if errors.Is(err, message.ErrHeaderTooLong) {
+		return n, mail.NewReply(552, mail.Enhanced{5, 3, 4}, "The header of the message is larger than the %d octets allowed here", t.cfg.MaxHeaderBytes)
 	}
 	return n, err
 }
 
+// Commit ends the content and adds Received.
 func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 	if err := t.finish(); err != nil {
 		return nil, err
 	}
-	return t.queue.Commit(ctx)
+	return t.next.Commit(ctx)
 }
 
-// finish ends the content.
-func (t *transaction) finish() error {
-	t.start()
-	if t.refused == nil {
-		if err := t.edit.Close(); err != nil && t.refused == nil {
-			return err
-		}
+// Prepare does the same as far as the queue can without its final step.
+func (t *transaction) Prepare(ctx context.Context) ([]mail.Reply, error) {
+	if err := t.finish(); err != nil {
+		return nil, err
 	}
-	return t.refused
+	if p, ok := t.next.(mail.Preparer); ok {
+		return p.Prepare(ctx)
+	}
+	replies := make([]mail.Reply, t.rcpts)
+	for i := range replies {
+		replies[i] = mail.OK()
+	}
+	return replies, nil
 }
 
-func (t *transaction) Abort() error { return t.queue.Abort() }
+func (t *transaction) finish() error {
+	if t.traced {
+		return nil
+	}
+	if err := t.editor.Close(); err != nil {
+		return err
+	}
+	if t.refusal != nil {
+		return t.refusal
+	}
+	t.traced = true
+	t.next.Trace(t.received())
+	return nil
+}
 
-// complete looks at the header as it came and returns the fields that it lacks. What is wrong goes to t.refused.
-func (t *transaction) complete(h *message.Header) []mail.Field {
-	if t.refused = t.check(h); t.refused != nil {
+func (t *transaction) Abort() error { return t.next.Abort() }
+
+// received is the trace of this hop (RFC 5321 section 4.4).
+func (t *transaction) received() mail.Field {
+	s := t.session
+	if !t.cfg.ShowClient {
+		hidden := *s
+		hidden.Hello, hidden.RemoteName, hidden.RemoteAddr = t.cfg.Hostname, "", nil
+		s = &hidden
+	}
+	return mail.Received(s, t.cfg.Hostname, t.session.ID, t.to, t.from.UTF8, t.cfg.Clock())
+}
+
+// header looks at the header of the message and returns what it lacks.
+func (t *transaction) header(h *message.Header) []mail.Field {
+	if n := len(h.Values("Received")); n > t.cfg.MaxHops {
+		t.refusal = mail.NewReply(554, mail.Enhanced{5, 4, 6}, "Too many hops: the message has %d Received fields", n)
 		return nil
 	}
 	var add []mail.Field
-	now := t.m.cfg.Clock()
 	if !h.Has("Date") {
-		add = append(add, mail.Field{Name: "Date", Value: message.FormatDate(now)})
+		add = append(add, mail.Field{Name: "Date", Value: message.FormatDate(t.cfg.Clock())})
 	}
 	if !h.Has("Message-ID") {
-		add = append(add, mail.Field{Name: "Message-ID", Value: "<" + now.UTC().Format("20060102150405") + "." + t.id + "@" + t.m.cfg.Hostname + ">"})
+		id, err := t.messageID()
+		if err != nil {
+			t.refusal = err
+			return nil
+		}
+		add = append(add, mail.Field{Name: "Message-ID", Value: id})
 	}
+	if !h.Has("From") && !t.from.Address.IsNull() {
+		return append(add, mail.Field{Name: "From", Value: t.from.Address.String()})
+	}
+	t.refusal = t.author(h)
 	return add
 }
 
-// check refuses a header that loops, or that claims to be from somebody else (RFC 6409 section 6.1).
-func (t *transaction) check(h *message.Header) error {
-	if len(h.Values("Received")) > t.m.cfg.MaxHops {
-		return mail.NewReply(554, mail.Enhanced{5, 4, 6}, "Too many hops: this message is looping")
+func (t *transaction) messageID() (string, error) {
+	var b [20]byte
+	if _, err := io.ReadFull(t.cfg.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("msa: randomness: %w", err)
 	}
-	authors := 0
-	for _, name := range []string{"From", "Sender", "Resent-From", "Resent-Sender"} {
-		for _, v := range h.Values(name) {
-			n, err := t.own(name, message.ParseAddressList(v))
-			if err != nil {
-				return err
-			}
-			if name == "From" {
-				authors += n
-			}
+	return "<" + strings.ToLower(base32.StdEncoding.EncodeToString(b[:])) + "@" + t.cfg.Hostname + ">", nil
+}
+
+// author checks that From and Sender name the account's own addresses only (RFC 6409 section 6.1).
+func (t *transaction) author(h *message.Header) error {
+	for _, name := range []string{"From", "Sender"} {
+		values := h.Values(name)
+		switch {
+		case len(values) == 0 && name == "Sender":
+			continue
+		case len(values) != 1: // RFC 5322 section 3.6
+			return mail.NewReply(550, mail.Enhanced{5, 7, 1}, "The message must have one %s field; it has %d", name, len(values))
 		}
-	}
-	if authors == 0 {
-		return mail.NewReply(550, mail.Enhanced{5, 7, 1}, "The message has no From address: it must say who it is from")
+		if err := t.own(name, message.ParseAddressList(values[0])); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// own counts the addresses of a list, and refuses one that the account may not send as.
-func (t *transaction) own(name string, list []message.AddressOrGroup) (int, error) {
+func (t *transaction) own(field string, list []message.AddressOrGroup) error {
 	n := 0
-	for i := range list {
-		if list[i].Group {
-			m, err := t.own(name, list[i].Members)
-			if err != nil {
-				return 0, err
+	for _, a := range list {
+		addrs := []message.AddressOrGroup{a}
+		if a.Group {
+			addrs = a.Members
+		}
+		for _, a := range addrs {
+			n++
+			if n > maxAuthors {
+				return mail.NewReply(550, mail.Enhanced{5, 7, 1}, "The %s field names more than %d addresses", field, maxAuthors)
 			}
-			n += m
-			continue
-		}
-		n++
-		may, err := t.m.cfg.Senders.MaySendAs(t.ctx, t.s.Login.Account, list[i].Address)
-		if err != nil {
-			return 0, err
-		}
-		if !may {
-			return 0, mail.NewReply(550, mail.Enhanced{5, 7, 1}, "%s may not send as %s, which stands in %s: use an address of your own",
-				t.s.Login.Account, list[i].Address.Path(), name)
+			if a.Address == t.from.Address && !a.Address.IsNull() {
+				continue // asked at MAIL
+			}
+			ok, err := t.cfg.Senders.MaySendAs(t.ctx, t.session.Login.Account, a.Address)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return mail.NewReply(550, mail.Enhanced{5, 7, 1}, "The %s field names %s, which is not an address of the account %s",
+					field, a.Address.Path(), t.session.Login.Account)
+			}
 		}
 	}
-	return n, nil
+	if n == 0 {
+		return mail.NewReply(550, mail.Enhanced{5, 7, 1}, "The %s field names no address", field)
+	}
+	return nil
 }
 
-// received makes the Received field: what it shows of the client is told in the package's comment.
-func (t *transaction) received() mail.Field {
-	var to *mail.Address
-	if len(t.to) == 1 {
-		to = &t.to[0]
-	}
-	now := t.m.cfg.Clock()
-	if t.m.cfg.ShowClient {
-		return mail.Received(t.s, t.m.cfg.Hostname, t.id, to, t.from.UTF8, now)
-	}
-	v := "by " + t.m.cfg.Hostname + " with " + t.s.With(t.from.UTF8) + " id " + t.id
-	if to != nil && (t.from.UTF8 || !to.UTF8()) {
-		v += "\r\n\tfor " + to.Path()
-	}
-	return mail.Field{Name: "Received", Value: v + ";\r\n\t" + now.Format(time.RFC1123Z)}
-}
+// maxAuthors is how many addresses of From or Sender are looked at.
+const maxAuthors = 20
