@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/samotop/samotop/mail"
 )
@@ -112,6 +113,12 @@ func (e *HeaderEditor) flush() {
 		return
 	}
 	from := 0
+	if first := h.Field(0); len(first.Name) == 0 && isSpace(first.Raw[0]) && len(out) > 0 {
+		// White space at the very beginning would continue our last field: let it come first.
+		i := slices.IndexFunc(h.index, func(x fieldIndex) bool { return x.nameEnd > x.start })
+		from = h.Field(i).Start
+		out = append(e.head[:from:from], out...)
+	}
 	for f := range h.Fields() {
 		if e.removed(f.Name) {
 			out = append(out, e.head[from:f.Start]...)
