@@ -13,7 +13,7 @@ var replySmuggle = mail.Reply{Code: 554, Enhanced: mail.Enhanced{5, 6, 0}, Text:
 
 // data takes the content of DATA (RFC 5321 section 4.1.1.4).
 func (ses *session) data() {
-	ses.reply(&mail.Reply{Code: 354, Text: "End data with <CR><LF>.<CR><LF>"})
+	ses.reply(&replyGoOn)
 	ses.contents = time.Now().Add(ses.set.content)
 	ses.w.grow()
 	var dec dotDecoder
@@ -276,7 +276,8 @@ func (ses *session) commit() {
 			replies = append(replies, *fail)
 		}
 	case !ses.st.lmtp:
-		replies = []mail.Reply{mail.Agree(replies)}
+		ses.one[0] = mail.Agree(replies)
+		replies = ses.one[:]
 	default:
 		for len(replies) < accepted { // a fault of the Door; nobody may believe that he was answered
 			replies = append(replies, mail.Reply{Code: 451, Enhanced: mail.Enhanced{4, 3, 0}, Text: "No answer for this recipient"})

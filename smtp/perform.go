@@ -237,7 +237,7 @@ func (ses *session) mail(a *action) {
 	}
 	ses.tx, ses.txs, ses.trace = tx, s, a.extra.trace
 	ses.st.began(&a.from, &a.extra)
-	ses.reply(&mail.Reply{Code: 250, Enhanced: mail.Enhanced{2, 1, 0}, Text: "OK"})
+	ses.reply(&replySenderOK)
 }
 
 // about gives the session that a transaction is about: on a trusted connection XFACTS and XFORWARD speak of the peer's
@@ -274,7 +274,7 @@ func (ses *session) rcpt(r *mail.Recipient) {
 		ses.reply(&mail.Reply{Code: 251, Enhanced: mail.Enhanced{2, 1, 5}, Text: mail.FormatTargets(r.Targets)})
 		return
 	}
-	ses.reply(&mail.Reply{Code: 250, Enhanced: mail.Enhanced{2, 1, 5}, Text: "OK"})
+	ses.reply(&replyRcptOK)
 }
 
 func (ses *session) custom(a *action) {

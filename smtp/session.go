@@ -42,6 +42,7 @@ type session struct {
 	got      int64  // content octets
 	failure  *mail.Reply
 	contents time.Time // when the content must be complete
+	one      [1]mail.Reply
 
 	idle     atomic.Bool // waits for a command outside a transaction
 	closing  bool

@@ -73,7 +73,7 @@ type state struct {
 	traced   bool // XTRACE was given
 }
 
-// Refusals that need no wording of their own.
+// Replies that are always the same; nobody changes them.
 var (
 	replyNoDoor    = mail.Reply{Code: 503, Enhanced: mail.Enhanced{5, 5, 1}, Text: "There is no service here for you, please QUIT"}
 	replyNeedTLS   = mail.Reply{Code: 530, Enhanced: mail.Enhanced{5, 7, 0}, Text: "Must issue a STARTTLS command first"}
@@ -92,6 +92,9 @@ var (
 	replyHelp      = mail.Reply{Code: 214, Enhanced: mail.Enhanced{2, 0, 0}, Text: "See RFC 5321"}
 	replyNoVerify  = mail.Reply{Code: 252, Enhanced: mail.Enhanced{2, 5, 0}, Text: "Cannot verify, but will accept the message and attempt delivery"}
 	replyOK        = mail.Reply{Code: 250, Enhanced: mail.Enhanced{2, 0, 0}, Text: "OK"}
+	replySenderOK  = mail.Reply{Code: 250, Enhanced: mail.Enhanced{2, 1, 0}, Text: "OK"}
+	replyRcptOK    = mail.Reply{Code: 250, Enhanced: mail.Enhanced{2, 1, 5}, Text: "OK"}
+	replyGoOn      = mail.Reply{Code: 354, Text: "End data with <CR><LF>.<CR><LF>"}
 	replyTLSActive = mail.Reply{Code: 503, Enhanced: mail.Enhanced{5, 5, 1}, Text: "TLS is active already"}
 	replyAuthed    = mail.Reply{Code: 503, Enhanced: mail.Enhanced{5, 5, 1}, Text: "Already authenticated"}
 )
