@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/internal/house"
+)
+
+func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"samotop": main}) }
+
+// TestScripts runs testdata/script: the verbs as a person types them. Beyond testscript's own commands there are
+// "base", which sets $BASE to a port base whose ports are free, and "up DIR", which waits until a server answers.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("SAMOTOP_DIR", filepath.Join(e.WorkDir, "h"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"base": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Setenv("BASE", fmt.Sprint(freeBase())) },
+			"up": func(ts *testscript.TestScript, _ bool, args []string) {
+				if err := waitUp(ts.MkAbs(args[0])); err != nil {
+					ts.Fatalf("%v", err)
+				}
+			},
+		},
+	})
+}
+
+// freeBase finds a port base whose standard ports nobody uses.
+func freeBase() int {
+	for {
+		base := 20000 + rand.IntN(350)*100
+		free := true
+		for _, p := range []int{24, 25, 143, 465, 587, 993} {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+p))
+			if err != nil {
+				free = false
+				break
+			}
+			l.Close()
+		}
+		if free {
+			return base
+		}
+	}
+}
+
+func waitUp(dir string) error {
+	c := config.Config{Dir: dir} // it may not be written yet
+	for range 3000 {
+		conn, err := house.DialUnix(context.Background(), c.RunPath(config.Control))
+		if err == nil {
+			return conn.Close()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return fmt.Errorf("no server came up in %s", dir)
+}
+
+func TestPasswordFile(t *testing.T) {
+	for in, want := range map[string]string{"secret\n": "secret", "secret": "secret", "sec ret \r\n": "sec ret ", "a\n\n": "!", "\n": "!", "": "!"} {
+		got, err := passwordFlag{PasswordFile: "-"}.read(&env{stdin: strings.NewReader(in)})
+		if err != nil {
+			got = "!"
+		}
+		if got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestHelp: every verb explains itself with an example.
+func TestHelp(t *testing.T) {
+	for _, v := range []string{"quickstart", "dev", "serve", "account add", "account list", "account show", "account set", "account password",
+		"account remove", "domain add", "domain list", "domain show", "domain remove", "alias add", "alias list", "alias remove", "queue list",
+		"queue show", "queue retry", "queue hold", "queue release", "queue remove", "queue stats", "dns show", "verify", "store status", "status",
+		"check-config", "version"} {
+		var out, errs strings.Builder
+		code := run(t.Context(), append(strings.Fields(v), "--help"), &env{stdout: &out, stderr: &errs})
+		if code != exitDone || errs.Len() > 0 || !strings.Contains(out.String(), "samotop "+v) || !strings.Contains(out.String(), "Example:") {
+			t.Errorf("%s: exit %d\n%s%s", v, code, out.String(), errs.String())
+		}
+	}
+}
