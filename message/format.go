@@ -97,29 +97,32 @@ func quoteToken(v string) string {
 func formatExtended(s *strings.Builder, name, v string) {
 	const room = 60 // octets of one section
 	var sections []string
-	cur := "utf-8''"
+	cur := append(make([]byte, 0, room), "utf-8''"...)
 	for len(v) > 0 {
 		_, n := utf8.DecodeRuneInString(v)
-		var enc string
+		var enc [3 * utf8.UTFMax]byte
+		k := 0
 		for i := 0; i < n; i++ {
 			if c := v[i]; isAlnum(c) || strings.IndexByte("-._~!$&+^`|{}#", c) >= 0 {
-				enc += string(rune(c))
+				enc[k] = c
+				k++
 			} else {
-				enc += "%" + string(upperHex[c>>4]) + string(upperHex[c&15])
+				enc[k], enc[k+1], enc[k+2] = '%', upperHex[c>>4], upperHex[c&15]
+				k += 3
 			}
 		}
-		if len(cur)+len(enc) > room {
-			sections = append(sections, cur)
-			cur = ""
+		if len(cur)+k > room {
+			sections = append(sections, string(cur))
+			cur = cur[:0]
 		}
-		cur += enc
+		cur = append(cur, enc[:k]...)
 		v = v[n:]
 	}
 	if len(sections) == 0 {
-		s.WriteString("; " + name + "*=" + cur)
+		s.WriteString("; " + name + "*=" + string(cur))
 		return
 	}
-	for i, sec := range append(sections, cur) {
+	for i, sec := range append(sections, string(cur)) {
 		s.WriteString("; " + name + "*" + strconv.Itoa(i) + "*=" + sec)
 	}
 }
