@@ -85,10 +85,37 @@ func (m *Mailbox) change(ctx context.Context, accounts []*account, build func(c 
 	return errBusy
 }
 
+// newCommit returns an empty commit, with the memory of an earlier one if there is any.
+func (m *Mailbox) newCommit() *commit {
+	c, _ := m.commits.Get().(*commit)
+	if c == nil {
+		c = &commit{m: m}
+		c.batch.Ops = make([]store.Op, 0, 32)
+	}
+	c.locked = true
+	return c
+}
+
+// maxKeptOps is how large a batch may be whose memory is used again.
+const maxKeptOps = 1 << 12
+
+// recycle gives the memory of a commit that has ended well to a later one. Nothing may refer to it any more: what
+// account.pend had of it was removed when it was settled.
+func (c *commit) recycle() {
+	if cap(c.batch.Ops) > maxKeptOps {
+		return
+	}
+	clear(c.batch.Ops)
+	clear(c.batch.Asserts)
+	*c = commit{m: c.m, ar: arena{buf: c.ar.buf[:0], tmp: c.ar.tmp},
+		batch: store.Batch{Ops: c.batch.Ops[:0], Asserts: c.batch.Asserts[:0]}}
+	c.m.commits.Put(c)
+}
+
 // begin takes the latches of the accounts, which must be sorted by number and distinct.
 func (m *Mailbox) begin(ctx context.Context, accounts []*account) (*commit, error) {
 	for {
-		c := &commit{m: m, locked: true}
+		c := m.newCommit()
 		var failed *account
 		var err error
 		for _, a := range accounts {
@@ -311,6 +338,7 @@ func (c *commit) finish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("mailbox: commit: %w", err)
 	}
+	c.recycle()
 	return nil
 }
 

@@ -2,8 +2,6 @@ package mailbox
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 
 	"github.com/samotop/samotop/imap"
@@ -269,10 +267,10 @@ func (m *Mailbox) hashMsgID(id string) (h msgIDHash) {
 
 // keyed is HMAC-SHA256 of a purpose and a string.
 func (m *Mailbox) keyed(purpose byte, s string) (sum [32]byte) {
-	mac := hmac.New(sha256.New, m.houseKey[:])
-	mac.Write([]byte{purpose})
+	mac := m.mac(purpose)
 	mac.Write([]byte(s))
 	mac.Sum(sum[:0])
+	m.macs.Put(mac)
 	return sum
 }
 

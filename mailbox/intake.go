@@ -34,13 +34,26 @@ func (m *Mailbox) newIntake(ctx context.Context) (*intake, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mailbox: stage: %w", err)
 	}
-	in := &intake{m: m, w: w, mac: hmac.New(sha256.New, m.houseKey[:]), parser: message.NewParser(m.limits.Message)}
-	in.mac.Write([]byte{'b'})
+	in := &intake{m: m, w: w, mac: m.mac('b'), parser: message.NewParser(m.limits.Message)}
 	return in, nil
+}
+
+// mac returns a keyed hash for one purpose.
+func (m *Mailbox) mac(purpose byte) hash.Hash {
+	mac, _ := m.macs.Get().(hash.Hash)
+	if mac == nil {
+		mac = hmac.New(sha256.New, m.houseKey[:])
+	}
+	mac.Reset()
+	mac.Write([]byte{purpose})
+	return mac
 }
 
 // Write takes the next octets of the content.
 func (in *intake) Write(p []byte) (int, error) {
+	if in.done && in.err == nil {
+		in.err = store.ErrClosed
+	}
 	if in.err != nil {
 		return 0, in.err
 	}
@@ -68,6 +81,8 @@ func (in *intake) close() error {
 		return in.err
 	}
 	in.mac.Sum(in.hash[:0])
+	in.m.macs.Put(in.mac)
+	in.mac = nil
 	root := in.parser.Close()
 	in.parser = nil
 	in.digest = in.m.makeDigest(root)

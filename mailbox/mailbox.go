@@ -33,6 +33,8 @@ type Mailbox struct {
 	longLogs map[logKeyOf]struct{}
 	closed   bool
 
+	commits sync.Pool // of *commit, empty
+	macs    sync.Pool // of hash.Hash: HMAC with the key of the house
 	bodies  bodyTable
 	buckets buckets
 
