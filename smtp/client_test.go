@@ -317,7 +317,9 @@ func (l login) Start(_ context.Context, offered []string, state *tls.ConnectionS
 	return "PLAIN", nil, nil
 }
 
-func (l login) Next(context.Context, []byte) ([]byte, error) { return []byte("\x00a\x00" + l.pass), nil }
+func (l login) Next(context.Context, []byte) ([]byte, error) {
+	return []byte("\x00a\x00" + l.pass), nil
+}
 
 func TestClientTLSAndAuth(t *testing.T) {
 	conf := testTLS(t)

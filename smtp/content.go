@@ -37,10 +37,7 @@ func (ses *session) data() {
 
 // more reads content, within its time.
 func (ses *session) more() bool {
-	ses.w.readTimeout = min(ses.set.data, time.Until(ses.contents))
-	if ses.w.readTimeout <= 0 {
-		ses.w.readTimeout = time.Nanosecond
-	}
+	ses.w.readTimeout, ses.w.until = ses.set.data, ses.contents
 	err := ses.w.fill()
 	if err == nil {
 		return true

@@ -24,7 +24,7 @@ func WaitQuiet(ctx context.Context, d time.Duration) (early bool, err error) {
 	if ses.w.buffered() > 0 {
 		return true, nil
 	}
-	ses.w.readTimeout = max(d, time.Nanosecond)
+	ses.w.readTimeout, ses.w.until = max(d, time.Nanosecond), time.Time{}
 	switch err := ses.w.fill(); {
 	case err == nil:
 		return true, nil

@@ -259,10 +259,7 @@ func (ses *session) maxLine() int {
 // readLine waits for a line within the time for commands and for the session.
 func (ses *session) readLine(max int) ([]byte, error) {
 	ses.idle.Store(ses.tx == nil)
-	ses.w.readTimeout = min(ses.set.command, time.Until(ses.s.Start.Add(ses.set.whole)))
-	if ses.w.readTimeout <= 0 {
-		ses.w.readTimeout = time.Nanosecond
-	}
+	ses.w.readTimeout, ses.w.until = ses.set.command, ses.s.Start.Add(ses.set.whole)
 	if ses.tx == nil && ses.srv.draining.Load() {
 		return nil, errDraining
 	}

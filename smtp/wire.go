@@ -41,6 +41,7 @@ type wire struct {
 	out   []byte
 
 	readTimeout  time.Duration // for each Read; 0: none
+	until        time.Time     // and for all that is being read; zero: none
 	writeTimeout time.Duration
 	armed        func() error // asked after a read deadline was set: an error means do not read
 	writing      func() error // the same for writing
@@ -127,6 +128,9 @@ func (w *wire) arm() error {
 	var at time.Time
 	if w.readTimeout > 0 {
 		at = time.Now().Add(w.readTimeout)
+	}
+	if !w.until.IsZero() && (at.IsZero() || w.until.Before(at)) {
+		at = w.until
 	}
 	if err := w.conn.SetReadDeadline(at); err != nil {
 		return err
