@@ -26,6 +26,7 @@ type session struct {
 	s      mail.Session
 	ctx    context.Context
 	cancel context.CancelFunc
+	stop   func() bool // no more watching of ctx
 	act    action
 
 	peerTrusted bool // whoever really connected; Session.Trusted is about whom XCLIENT names
@@ -106,7 +107,7 @@ func (ses *session) newID() string {
 }
 
 func (ses *session) run() {
-	stop := context.AfterFunc(ses.ctx, func() { ses.raw.Close() })
+	ses.stop = context.AfterFunc(ses.ctx, func() { ses.raw.Close() })
 	defer func() {
 		if p := recover(); p != nil { // one session must not take the house with it
 			ses.err = fmt.Errorf("panic: %v", p)
@@ -115,7 +116,6 @@ func (ses *session) run() {
 			}
 		}
 		ses.end()
-		stop()
 	}()
 	ses.ctx = sessionContext{ses.ctx, ses}
 	if ses.srv.ImplicitTLS && !ses.negotiate() {
@@ -135,6 +135,7 @@ func (ses *session) end() {
 	ses.abort()
 	ses.closeReceiver(nil)
 	ses.w.conn.Close()
+	ses.stop()
 	ses.cancel()
 	ses.w.release()
 	ses.stats.Errors, ses.stats.Commands = ses.errs, ses.commands
