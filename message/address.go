@@ -74,6 +74,8 @@ func (p *addressParser) next() {
 	case c == '<':
 		p.i++
 		p.angleAddress()
+	case c == '>' && p.angle != nil: // "<<a@b>>"
+		p.i++
 	default:
 		p.element("()<>,;:@\"")
 	}
@@ -364,16 +366,23 @@ func FormatPhrase(name string, utf8 bool) string {
 	for i := 0; i < len(name); i++ {
 		switch c := name[i]; {
 		case c < ' ' || c == 127 || c >= 0x80 && !utf8:
-			return EncodeText(name)
+			return encodePhrase(name)
 		case c != ' ' && c < 0x80 && (!isToken(c) || c == '.' || c == '?' || c == '=') || c == ' ' && i > 0 && name[i-1] == ' ':
 			atoms = false
 		}
 	}
 	if strings.Contains(name, "=?") {
-		return EncodeText(name)
+		return encodePhrase(name)
 	}
 	if atoms {
 		return name
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+}
+
+// encodePhrase encodes all of a name: a part of it that stays plain would have to be quoted.
+func encodePhrase(name string) string {
+	var s strings.Builder
+	encodeWords(&s, name)
+	return s.String()
 }

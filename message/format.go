@@ -21,21 +21,21 @@ func FoldField(name, value string) string {
 	s.WriteString(name)
 	s.WriteByte(':')
 	n := len(name) + 1
-	space := " "
+	first, space := true, " "
 	for i := 0; ; {
 		start := i
 		for i < len(value) && !isFoldable(value[i]) {
 			i++
 		}
 		if word := value[start:i]; word != "" {
-			if n+len(space)+len(word) > foldOctets && n > len(name)+1 {
+			if n+len(space)+len(word) > foldOctets && !first {
 				s.WriteString("\r\n")
 				n = 0
 			}
 			s.WriteString(space)
 			s.WriteString(word)
 			n += len(space) + len(word)
-			space = ""
+			first, space = false, ""
 		}
 		if i >= len(value) {
 			break
@@ -44,7 +44,7 @@ func FoldField(name, value string) string {
 		for i < len(value) && isFoldable(value[i]) {
 			i++
 		}
-		if n > len(name)+1 {
+		if !first {
 			space = foldingSpace(value[start:i])
 		}
 	}
