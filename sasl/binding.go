@@ -16,6 +16,9 @@ const (
 
 // channelOf returns what both ends of a TLS connection can compute alone.
 func channelOf(state *tls.ConnectionState, kind string) ([]byte, bool) {
+	if !state.HandshakeComplete { // told by somebody else, with nothing behind it
+		return nil, false
+	}
 	switch kind {
 	case bindExporter:
 		// RFC 9266 section 4.2: with TLS 1.2 only under the extended master secret, which the call insists on.

@@ -213,7 +213,7 @@ func (a *authenticator) canBind(s *mail.Session) bool {
 	if s.TLS == nil {
 		return false
 	}
-	if s.TLS.Version >= tls.VersionTLS13 {
+	if s.TLS.HandshakeComplete && s.TLS.Version >= tls.VersionTLS13 {
 		return true
 	}
 	for _, kind := range []string{bindUnique, bindEndPoint, bindExporter} {

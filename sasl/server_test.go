@@ -40,6 +40,7 @@ func TestMechanisms(t *testing.T) {
 		{"TLS 1.3", Config{}, session(s13), plus + bare + clear},
 		{"TLS 1.2", Config{}, session(s12), plus + bare + clear},
 		{"TLS 1.2 with the certificate known", Config{ServerCertificate: func(*mail.Session) *x509.Certificate { return cert }}, session(&resumed), plus + bare + clear},
+		{"TLS by hearsay", Config{}, session(&tls.ConnectionState{Version: tls.VersionTLS13}), bare + clear},
 		{"loopback not configured", Config{}, loop, bare},
 		{"loopback", Config{PlaintextLoopback: true}, loop, bare + clear},
 		{"Unix socket", Config{PlaintextLoopback: true, RequireTLS: true}, unix, bare + clear},

@@ -1,0 +1,146 @@
+// Package authproto lets other software ask who may log in: it serves the Dovecot auth protocol, client side of it, in
+// version 1.2, so that Postfix, Exim or another samotop use our accounts.
+//
+//	srv := &authproto.Server{Auth: auth}
+//	l, err := net.Listen("unix", "auth.sock")
+//	err = srv.Serve(ctx, l)
+//
+// In Postfix: smtpd_sasl_type = dovecot, smtpd_sasl_path = unix:/path/auth.sock.
+//
+// Promises. Whoever can connect is believed about its clients: their address, and whether TLS protects them, so
+// the socket is for trusted programs of this machine. It can only try passwords, at the pace the limiter allows. Several
+// requests of one connection run side by side. Lines, requests and connections are limited. The -PLUS mechanisms are
+// not offered: in this version of the protocol a channel cannot be bound.
+package authproto
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/samotop/samotop/mail"
+)
+
+// Server serves the protocol. Zero values of all but Auth are usable; it must not be changed after its first use.
+type Server struct {
+	Auth           mail.Authenticator
+	MaxConnections int           // 0: 256
+	MaxRequests    int           // of one connection at once; 0: 256
+	MaxLineOctets  int           // 0: 16384
+	RequestTimeout time.Duration // an exchange without progress is given up; 0: 150 s
+	WriteTimeout   time.Duration // 0: 30 s
+	Rand           io.Reader     // of cookies; nil: crypto/rand
+	Log            *slog.Logger  // nil: none
+
+	connections atomic.Uint64 // ever
+}
+
+// Serve accepts connections until ctx ends; then it closes them and returns nil.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if s.Auth == nil {
+		return errors.New("authproto: Server.Auth is not set")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	slots := make(chan struct{}, orDefault(s.MaxConnections, 256))
+	for {
+		c, err := l.Accept()
+		if ctx.Err() != nil {
+			if err == nil {
+				c.Close()
+			}
+			return nil
+		}
+		if err != nil {
+			var ne net.Error
+			if !errors.As(err, &ne) || !ne.Timeout() {
+				return fmt.Errorf("authproto: accept: %w", err)
+			}
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+			all.Go(func() {
+				defer func() { <-slots }()
+				s.serve(ctx, c)
+			})
+		default:
+			s.log().Warn("too many connections", "remote", c.RemoteAddr())
+			c.Close()
+		}
+	}
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Log
+}
+
+func orDefault[T int | time.Duration](v, zero T) T {
+	if v <= 0 {
+		return zero
+	}
+	return v
+}
+
+// serve speaks on one connection until its end.
+func (s *Server) serve(ctx context.Context, nc net.Conn) {
+	ctx, cancel := context.WithCancel(ctx)
+	c := &conn{s: s, nc: nc, requests: map[string]*request{}, stop: cancel}
+	defer c.running.Wait()
+	defer nc.Close()
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { nc.Close() })()
+	err := c.greet()
+	if err == nil {
+		err = c.read(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log().Warn("connection ended", "err", err)
+	}
+}
+
+// secured stands for the TLS of a client that is known by hearsay.
+var secured = tls.ConnectionState{}
+
+// greeting is the server's handshake.
+func (s *Server) greeting() (string, error) {
+	random := s.Rand
+	if random == nil {
+		random = rand.Reader
+	}
+	cookie := make([]byte, 16)
+	if _, err := io.ReadFull(random, cookie); err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	b.WriteString("VERSION\t1\t2\n")
+	state := secured
+	for _, m := range s.Auth.Mechanisms(&mail.Session{TLS: &state}) {
+		b.WriteString("MECH\t" + m)
+		switch {
+		case m == "PLAIN" || m == "LOGIN":
+			b.WriteString("\tplaintext")
+		case strings.HasPrefix(m, "SCRAM-"):
+			b.WriteString("\tmutual-auth")
+		}
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "SPID\t%d\nCUID\t%d\nCOOKIE\t%x\nDONE\n", os.Getpid(), s.connections.Add(1), cookie)
+	return b.String(), nil
+}
