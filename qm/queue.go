@@ -46,6 +46,7 @@ type QM struct {
 	record   bool // the recorder is at work
 	cursor   uint64
 	rescan   bool
+	swept    time.Time // when no line could be forgotten
 	nextDue  uint64
 	loads    []*line
 	quiet    chan struct{} // closed when nothing is under way any more, while draining
@@ -142,8 +143,7 @@ func (q *QM) line(name string) *line {
 	l := q.lines[name]
 	if l == nil {
 		if len(q.lines) >= q.cfg.Limits.MaxDestinations && name != localLine {
-			q.sweepLines()
-			if len(q.lines) >= q.cfg.Limits.MaxDestinations {
+			if !q.makeRoom() {
 				return nil
 			}
 		}
@@ -156,14 +156,28 @@ func (q *QM) line(name string) *line {
 
 const initialWindow = 5
 
-// sweepLines forgets lines that say nothing.
-func (q *QM) sweepLines() {
+// sweepLines forgets lines that say nothing; with all also those that only rest, whose recipients have times of
+// their own.
+func (q *QM) sweepLines(all bool) {
 	now := q.now()
 	for name, l := range q.lines {
-		if l.len() == 0 && l.workers == 0 && !l.backlog && !l.loading && !l.ready && !l.paused && len(l.idle) == 0 && !now.Before(l.state.until) {
+		if l.len() == 0 && l.workers == 0 && !l.backlog && !l.loading && !l.ready && !l.paused && len(l.idle) == 0 &&
+			(all || !now.Before(l.state.until)) {
 			delete(q.lines, name)
 		}
 	}
+}
+
+// makeRoom reports whether there may be another line. It looks at all of them at most once a second in vain.
+func (q *QM) makeRoom() bool {
+	limit := q.cfg.Limits.MaxDestinations
+	if len(q.lines) >= limit && q.now().Sub(q.swept) >= time.Second {
+		q.sweepLines(true)
+		if len(q.lines) >= limit {
+			q.swept = q.now()
+		}
+	}
+	return len(q.lines) < limit
 }
 
 func (q *QM) lineLimit() int {

@@ -28,8 +28,11 @@ func (q *QM) recordAll(ctx context.Context, outs []outcome) error {
 	for {
 		b, err := q.changeBatch(ctx, changes)
 		if err != nil {
-			q.cfg.Log.Error("make a report", "err", err)
 			q.discard(b, changes)
+			if stops(err) {
+				return err
+			}
+			q.cfg.Log.Error("make a report", "err", err)
 		} else if len(b.Ops) == 0 {
 			break
 		} else if err = q.commit(ctx, b); err == nil {
@@ -48,6 +51,9 @@ func (q *QM) recordAll(ctx context.Context, outs []outcome) error {
 	q.applied(changes)
 	return nil
 }
+
+// stops reports whether the engine will never again do what was asked.
+func stops(err error) bool { return errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrClosed) }
 
 // group sorts outcomes by message and decides what each leads to.
 func (q *QM) group(outs []outcome) []*change {

@@ -26,18 +26,13 @@ func (q *QM) addReport(ctx context.Context, b *store.Batch, c *change) error {
 	}
 	now := q.now()
 	id := q.ids.next(now, q.random())
-	w, err := q.cfg.Engine.Stage(ctx)
-	if err != nil {
-		return err
+	out, staged, err := q.stageReport(ctx, c, id, q.content(ctx, c.m))
+	if err != nil && !stops(err) && !errors.Is(err, store.ErrFull) && ctx.Err() == nil {
+		q.cfg.Log.Error("the original cannot be read for its report, which goes without it", "id", c.m.id.String(), "err", err)
+		out, staged, err = q.stageReport(ctx, c, id, nil)
 	}
-	out := &counting{w: w, keep: q.cfg.Limits.MaxMemoryBodyBytes}
-	if err := q.writeReport(ctx, out, c, id); err != nil {
-		w.Discard()
+	if err != nil {
 		return fmt.Errorf("report about %v: %w", c.m.id, err)
-	}
-	staged, err := w.Close()
-	if err != nil {
-		return err
 	}
 	b.Blobs = append(b.Blobs, staged)
 	b.Deletes = false
@@ -56,6 +51,21 @@ func (q *QM) addReport(ctx context.Context, b *store.Batch, c *change) error {
 	return nil
 }
 
+// stageReport writes the report as a body.
+func (q *QM) stageReport(ctx context.Context, c *change, id ID, original io.Reader) (*counting, store.Staged, error) {
+	w, err := q.cfg.Engine.Stage(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := &counting{w: w, keep: q.cfg.Limits.MaxMemoryBodyBytes}
+	if err := q.writeReport(out, c, id, original); err != nil {
+		w.Discard()
+		return nil, nil, err
+	}
+	staged, err := w.Close()
+	return out, staged, err
+}
+
 // hostName takes the name off what Attempt.Host says.
 func hostName(host string) string {
 	name, _, _ := strings.Cut(host, " ")
@@ -66,7 +76,7 @@ func (q *QM) reportID(id ID) string {
 	return "report." + id.String() + "@" + q.cfg.Hostname
 }
 
-func (q *QM) writeReport(ctx context.Context, w io.Writer, c *change, id ID) error {
+func (q *QM) writeReport(w io.Writer, c *change, id ID, original io.Reader) error {
 	m := c.m.row
 	r := &dsn.Report{ReportingMTA: q.cfg.Hostname, EnvelopeID: m.sender.EnvelopeID, Arrival: m.arrival}
 	for _, t := range c.told {
@@ -91,9 +101,8 @@ func (q *QM) writeReport(ctx context.Context, w io.Writer, c *change, id ID) err
 	if c.told[0].action != toldFailed { // RFC 3461 section 4.3: only of a failure is the whole returned
 		ret = mail.RetHeaders
 	}
-	content := q.content(ctx, c.m)
 	return dsn.Write(w, r, dsn.Options{To: m.sender.Address, MessageID: q.reportID(id), Date: q.now(), UTF8: m.sender.UTF8,
-		EightBit: true, Rand: randReader{q}, Contact: q.cfg.Contact, Original: content, Ret: ret, OriginalUTF8: m.sender.UTF8,
+		EightBit: true, Rand: randReader{q}, Contact: q.cfg.Contact, Original: original, Ret: ret, OriginalUTF8: m.sender.UTF8,
 		Original8Bit: m.sender.Body != mail.Body7Bit, Size: m.size})
 }
 

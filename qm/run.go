@@ -99,10 +99,7 @@ func (q *QM) keeper(ctx context.Context) {
 			q.check(err)
 		}
 		q.mu.Lock()
-		q.sweepLines()
-		if q.rescan {
-			wake(q.scanWake)
-		}
+		q.sweepLines(false)
 		q.mu.Unlock()
 	}
 }

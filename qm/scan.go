@@ -29,9 +29,12 @@ func (q *QM) scanner(ctx context.Context) {
 			continue
 		}
 		q.mu.Lock()
-		d := time.UnixMilli(int64(min(q.nextDue, 1<<52))).Sub(q.now())
+		d := max(time.UnixMilli(int64(min(q.nextDue, 1<<52))).Sub(q.now()), time.Millisecond)
+		if q.rescan { // there are too many destinations: some will be done soon
+			d = time.Second
+		}
 		q.mu.Unlock()
-		timer := time.NewTimer(max(min(d, time.Hour), time.Millisecond)) // an hour: clocks jump
+		timer := time.NewTimer(min(d, time.Hour)) // an hour: clocks jump
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -50,7 +53,7 @@ func (q *QM) scanOnce(ctx context.Context) (more bool, err error) {
 		q.loads = q.loads[1:]
 		l.backlog = false // whoever finds more from now on sets it again
 	}
-	if q.rescan && len(q.lines) < q.cfg.Limits.MaxDestinations {
+	if q.rescan && q.makeRoom() {
 		q.rescan, q.cursor, q.nextDue = false, 0, 0
 	}
 	from, now := q.cursor, millis(q.now())
