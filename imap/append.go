@@ -47,15 +47,21 @@ func (p *parser) appendArgs() (a messageArgs, err error) {
 	return a, nil
 }
 
-// atMessage reports whether the literal at the end of buf is a message of APPEND, and not a mailbox name.
+// atMessage reports whether the literal at the end of buf is a message of APPEND or REPLACE, and not a mailbox name.
 func (c *conn) atMessage(buf []byte) (bool, error) {
 	p := &parser{b: buf, l: &c.limits, utf8: c.mode&(modeUTF8|modeRev2) != 0}
 	_, err := p.tag()
+	verb := ""
 	if err == nil {
-		_, err = p.verb()
+		verb, err = p.verb()
 	}
 	if err == nil {
 		err = p.sp()
+	}
+	if err == nil && verb != "APPEND" { // REPLACE
+		if _, _, err = p.set(); err == nil {
+			err = p.sp()
+		}
 	}
 	if err == nil {
 		_, err = p.mailbox()
@@ -88,21 +94,28 @@ func (c *conn) cmdAppend(ctx context.Context, p *parser) error {
 	if err != nil {
 		return c.refused(err)
 	}
-	to, err := c.account.Append(ctx, name)
+	res, err := c.appendTo(ctx, name, args, c.limits.AppendMessages)
 	if err != nil {
-		return c.refused(err)
-	}
-	res, err := c.takeMessages(ctx, to, args)
-	if err != nil {
-		if aerr := to.Abort(); aerr != nil {
-			c.srv.log().Warn("imap: giving up APPEND failed", "session", c.sess.ID, "err", aerr)
-		}
 		return err
 	}
 	if len(res.UIDs) > 0 {
 		c.code = "APPENDUID " + strconv.FormatUint(uint64(res.UIDValidity), 10) + " " + res.UIDs.String()
 	}
 	return nil
+}
+
+// appendTo takes the messages for a mailbox, at most limit.
+func (c *conn) appendTo(ctx context.Context, name string, args messageArgs, limit int) (res AppendResult, err error) {
+	to, err := c.account.Append(ctx, name)
+	if err != nil {
+		return res, c.refused(err)
+	}
+	if res, err = c.takeMessages(ctx, to, args, limit); err != nil {
+		if aerr := to.Abort(); aerr != nil {
+			c.srv.log().Warn("imap: giving up APPEND failed", "session", c.sess.ID, "err", aerr)
+		}
+	}
+	return res, err
 }
 
 // refused reads over the message of a command that fails for cause.
@@ -115,10 +128,13 @@ func (c *conn) refused(cause error) error {
 	return cause
 }
 
-func (c *conn) takeMessages(ctx context.Context, to Appender, args messageArgs) (AppendResult, error) {
-	var none AppendResult
+func (c *conn) takeMessages(ctx context.Context, to Appender, args messageArgs, limit int) (AppendResult, error) {
+	var none, res AppendResult
 	for n := 1; ; n++ {
-		if err := c.takeMessage(ctx, to, args, n); err != nil {
+		if n > limit {
+			return none, c.refused(no("LIMIT", fmt.Sprintf("more than %d messages at once", limit)))
+		}
+		if err := c.takeMessage(ctx, to, args); err != nil {
 			return none, err
 		}
 		more, err := c.nextMessage(&args)
@@ -126,17 +142,23 @@ func (c *conn) takeMessages(ctx context.Context, to Appender, args messageArgs) 
 			return none, err
 		}
 		if !more {
-			return to.Commit(ctx)
+			err := c.slowly(func() (err error) {
+				res, err = to.Commit(ctx)
+				return err
+			})
+			return res, err
 		}
 	}
 }
 
 // takeMessage moves one message literal to the backend.
-func (c *conn) takeMessage(ctx context.Context, to Appender, args messageArgs, n int) error {
+func (c *conn) takeMessage(ctx context.Context, to Appender, args messageArgs) error {
 	size := c.lit.size
 	switch {
-	case n > c.limits.AppendMessages:
-		return c.refused(no("LIMIT", fmt.Sprintf("more than %d messages at once", c.limits.AppendMessages)))
+	case size == 0: // RFC 3502 section 6.3.11: how a client gives up
+		return c.refused(no("", "a message has at least one octet"))
+	case args.opts.UTF8 && c.mode&(modeUTF8|modeRev2) == 0: // RFC 6855 section 4
+		return c.refused(bad("ENABLE UTF8=ACCEPT first"))
 	case size > c.limits.MessageOctets: // RFC 7889 section 3.1
 		return c.refused(no("TOOBIG", fmt.Sprintf("message is larger than %d octets", c.limits.MessageOctets)))
 	}

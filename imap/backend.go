@@ -26,6 +26,14 @@ type Account interface {
 	Close() error
 }
 
+// Supporter is an Account that cannot do all that the contract has. Without it everything is offered.
+type Supporter interface {
+	// Supports reports whether what a capability needs is there: "OBJECTID" that EmailID, ThreadID and Folder.ID are
+	// filled, "PREVIEW" that Preview is, "SAVEDATE" that SaveDate is, "QRESYNC" that Changes knows of expunges before
+	// the session, and so on.
+	Supports(capability string) bool
+}
+
 // Folders manages mailboxes. Every change is durable when the call returns.
 type Folders interface {
 	// List returns all mailboxes the login may see, and the subscribed names that do not exist, in name order.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,14 +45,15 @@ type conn struct {
 	state    state
 	mode     mode
 	account  Account
-	caps     backendCaps
 	sel      *selected
 	saved    UIDSet // result of the last SEARCH RETURN (SAVE) (RFC 5182)
 	compress bool
 
+	cmd        []byte // the command at hand
 	tag        string
 	lit        *literalHead // the message literal that the command at hand ends in
 	code, text string       // of the tagged OK
+	tellModSeq bool         // the OK carries HIGHESTMODSEQ
 	bads       int          // BAD answers in a row
 	failures   int          // failed logins
 }
@@ -161,9 +163,9 @@ func (c *conn) step(ctx context.Context) error {
 			return err
 		}
 	}
-	buf := c.pool.get(&c.pool.line, inOctets)
-	buf, err := c.readCommand(buf)
-	defer func() { c.pool.put(&c.pool.line, buf) }()
+	var err error
+	c.cmd, err = c.readCommand(c.pool.get(&c.pool.line, inOctets))
+	defer c.releaseCommand()
 	c.begin()
 	switch {
 	case errors.Is(err, errAnswered):
@@ -171,7 +173,13 @@ func (c *conn) step(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	return c.run(ctx, &buf)
+	return c.run(ctx)
+}
+
+// releaseCommand gives the buffer of the command back: IDLE does so before it waits.
+func (c *conn) releaseCommand() {
+	c.pool.put(&c.pool.line, c.cmd)
+	c.cmd = nil
 }
 
 // await sends what is to be sent, gives the buffers back and waits for the next command.
@@ -270,7 +278,10 @@ func (c *conn) refuse(tag string, h literalHead, cause error) error {
 		return err
 	}
 	c.tag = tag
-	return c.finish(cause)
+	if err := c.finish(cause); err != nil {
+		return err
+	}
+	return errAnswered
 }
 
 // skip reads over a non-synchronizing literal and what is left of its command.
@@ -337,12 +348,12 @@ func (p *parser) verb() (string, error) {
 	return v, nil
 }
 
-// run executes the command in buf and answers it.
-func (c *conn) run(ctx context.Context, buf *[]byte) error {
-	p := &parser{b: *buf, l: &c.limits, utf8: c.mode&(modeUTF8|modeRev2) != 0}
+// run executes the command at hand and answers it.
+func (c *conn) run(ctx context.Context) error {
+	p := &parser{b: c.cmd, l: &c.limits, utf8: c.mode&(modeUTF8|modeRev2) != 0}
 	var verb string
 	var err error
-	c.code, c.text = "", ""
+	c.code, c.text, c.tellModSeq = "", "", false
 	if c.tag, err = p.tag(); err == nil {
 		verb, err = p.verb()
 	}
@@ -358,6 +369,9 @@ func (c *conn) run(ctx context.Context, buf *[]byte) error {
 	if c.sel != nil && c.state == stateSelected {
 		if serr := c.syncAfter(ctx, verb); serr != nil && err == nil {
 			err = serr
+		}
+		if c.tellModSeq && c.sel != nil && c.mode&modeQresync != 0 {
+			c.code = "HIGHESTMODSEQ " + strconv.FormatUint(uint64(c.sel.modseq), 10)
 		}
 	}
 	return c.finish(err)

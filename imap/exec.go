@@ -16,10 +16,10 @@ func (c *conn) statesOf(verb string) state {
 	case "STARTTLS", "LOGIN", "AUTHENTICATE":
 		return stateNot
 	case "ENABLE", "SELECT", "EXAMINE", "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "LIST", "LSUB",
-		"NAMESPACE", "STATUS", "APPEND", "IDLE":
+		"NAMESPACE", "STATUS", "APPEND", "IDLE", "COMPRESS", "UNAUTHENTICATE":
 		return inAuth
 	case "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "FETCH", "STORE", "COPY", "MOVE",
-		"UID EXPUNGE", "UID SEARCH", "UID FETCH", "UID STORE", "UID COPY", "UID MOVE":
+		"REPLACE", "UID REPLACE", "SORT", "THREAD", "UID SORT", "UID THREAD", "UID EXPUNGE", "UID SEARCH", "UID FETCH", "UID STORE", "UID COPY", "UID MOVE":
 		return stateSelected
 	}
 	return 0
@@ -42,12 +42,15 @@ func (c *conn) allowed(verb string) error {
 }
 
 // takesMessage tells the commands whose messages are not read into memory.
-func takesMessage(verb string) bool { return verb == "APPEND" }
+func takesMessage(verb string) bool {
+	return verb == "APPEND" || verb == "REPLACE" || verb == "UID REPLACE"
+}
 
 // exec runs a command. It may set code and text of the OK.
 func (c *conn) exec(ctx context.Context, verb string, p *parser) error {
 	switch verb {
-	case "CAPABILITY", "NOOP", "CHECK", "LOGOUT", "CLOSE", "UNSELECT", "NAMESPACE", "STARTTLS", "IDLE", "EXPUNGE":
+	case "CAPABILITY", "NOOP", "CHECK", "LOGOUT", "CLOSE", "UNSELECT", "NAMESPACE", "STARTTLS", "IDLE", "EXPUNGE",
+		"UNAUTHENTICATE":
 		if err := p.end(); err != nil {
 			return err
 		}
@@ -81,6 +84,8 @@ func (c *conn) exec(ctx context.Context, verb string, p *parser) error {
 		return c.cmdStatus(ctx, p)
 	case "APPEND":
 		return c.cmdAppend(ctx, p)
+	case "COMPRESS":
+		return c.cmdCompress(p)
 	}
 	return c.execSelected(ctx, verb, p)
 }
@@ -103,6 +108,8 @@ func (c *conn) execPlain(ctx context.Context, verb string) error {
 		return c.cmdStartTLS(ctx)
 	case "IDLE":
 		return c.cmdIdle(ctx)
+	case "UNAUTHENTICATE":
+		return c.cmdUnauthenticate(ctx)
 	case "EXPUNGE":
 		return c.cmdExpunge(ctx, nil)
 	}
@@ -119,6 +126,12 @@ func (c *conn) execSelected(ctx context.Context, verb string, p *parser) error {
 		return c.cmdUIDExpunge(ctx, p)
 	case "SEARCH":
 		return c.cmdSearch(ctx, p, uid)
+	case "REPLACE":
+		return c.cmdReplace(ctx, p, uid)
+	case "SORT":
+		return c.cmdSort(ctx, p, uid)
+	case "THREAD":
+		return c.cmdThread(ctx, p, uid)
 	case "FETCH":
 		return c.cmdFetch(ctx, p, uid)
 	case "STORE":

@@ -8,7 +8,7 @@ import (
 
 // cmdFetch: RFC 9051 section 6.4.5.
 func (c *conn) cmdFetch(ctx context.Context, p *parser, uid bool) error {
-	uids, err := c.setArg(p, uid)
+	named, uids, err := c.setArg(p, uid)
 	if err != nil {
 		return err
 	}
@@ -16,8 +16,16 @@ func (c *conn) cmdFetch(ctx context.Context, p *parser, uid bool) error {
 	if err != nil {
 		return err
 	}
-	if len(uids) == 0 {
+	if len(uids) == 0 && !plan.vanished {
 		return nil
+	}
+	if plan.partial != nil {
+		uids = plan.partial.of(uids)
+	}
+	if plan.vanished {
+		if err := c.tellEarlier(ctx, plan.changedSince, named, nil); err != nil {
+			return err
+		}
 	}
 	var changed UIDSet
 	if plan.seen && !c.sel.readOnly {
@@ -73,6 +81,9 @@ func (c *conn) fetch(ctx context.Context, uids UIDSet, plan *fetchPlan, changed 
 			continue
 		}
 		count++
+		if plan.conditional && m.ModSeq <= plan.changedSince {
+			continue
+		}
 		if len(m.Flags.Keywords) > 0 && plan.flags {
 			c.tellKeywords(m.Flags.Keywords)
 		}
@@ -88,9 +99,10 @@ func (c *conn) fetch(ctx context.Context, uids UIDSet, plan *fetchPlan, changed 
 
 // fetchMessage writes one FETCH. WithFlags adds the flags that reading it has changed.
 func (c *conn) fetchMessage(ctx context.Context, m *Message, seq int, plan *fetchPlan, withFlags bool) error {
-	b := append(c.out, '*', ' ')
-	b = strconv.AppendInt(b, int64(seq), 10)
-	b = append(b, " FETCH ("...)
+	if err := plan.checkEncodings(m); err != nil {
+		return err
+	}
+	b := c.fetchHead(c.out, seq, m.UID)
 	for i := range plan.items {
 		it := &plan.items[i]
 		if i > 0 {
@@ -112,6 +124,26 @@ func (c *conn) fetchMessage(ctx context.Context, m *Message, seq int, plan *fetc
 			b = append(b, m.Body...)
 		case itemStructure:
 			b = append(b, m.Structure...)
+		case itemModSeq:
+			b = append(b, '(')
+			b = strconv.AppendUint(b, uint64(m.ModSeq), 10)
+			b = append(b, ')')
+		case itemEmailID, itemThreadID:
+			b = appendObjectID(b, it.kind, m)
+		case itemSaveDate:
+			if m.SaveDate.IsZero() {
+				b = append(b, "NIL"...)
+			} else {
+				b = appendDateTime(b, m.SaveDate)
+			}
+		case itemPreview:
+			b = c.appendPreview(b, m.Preview)
+		case itemBinary, itemBinarySize:
+			c.out = b
+			if err := c.fetchBinary(ctx, m, it); err != nil {
+				return err
+			}
+			b = c.out
 		case itemSection:
 			c.out = b
 			if err := c.fetchSection(ctx, m, it); err != nil {
@@ -121,6 +153,11 @@ func (c *conn) fetchMessage(ctx context.Context, m *Message, seq int, plan *fetc
 		}
 	}
 	if withFlags {
+		if c.mode&modeCondstore != 0 && !plan.modseq {
+			b = append(b, " MODSEQ ("...)
+			b = strconv.AppendUint(b, uint64(m.ModSeq), 10)
+			b = append(b, ')')
+		}
 		b = append(b, " FLAGS "...)
 		b = appendFlags(b, m.Flags, c.sel.recent.Contains(m.UID))
 	}

@@ -16,7 +16,14 @@ const (
 	itemEnvelope
 	itemBody      // BODY
 	itemStructure // BODYSTRUCTURE
-	itemSection   // BODY[...], RFC822 and its kin
+	itemModSeq    // RFC 7162
+	itemEmailID   // RFC 8474
+	itemThreadID
+	itemSaveDate // RFC 8514
+	itemPreview  // RFC 8970
+	itemBinary   // BINARY[...] (RFC 3516)
+	itemBinarySize
+	itemSection // BODY[...], RFC822 and its kin
 )
 
 // partText is which part of a part a section names.
@@ -51,19 +58,25 @@ type fetchPlan struct {
 	seen  bool // sets \Seen
 	flags bool // FLAGS is among the items
 	uid   bool
+
+	changedSince ModSeq // RFC 7162 section 3.1.4.1; 0: not asked
+	conditional  bool   // CHANGEDSINCE was given
+	vanished     bool   // RFC 7162 section 3.2.6
+	partial      *partialRange
+	modseq       bool
 }
 
 // fetchArgs reads the items of FETCH (RFC 9051 section 6.4.5).
 func (c *conn) fetchArgs(p *parser, uid bool) (*fetchPlan, error) {
 	plan := &fetchPlan{}
-	if uid {
+	if uid && c.mode&modeUIDOnly == 0 {
 		plan.add(fetchItem{kind: itemUID, label: "UID "})
 	}
 	if !p.accept('(') {
 		if err := c.fetchItem(p, plan, true); err != nil {
 			return nil, err
 		}
-		return plan, p.end()
+		return plan, c.fetchModifiers(p, plan, uid)
 	}
 	for n := 1; ; n++ {
 		if err := c.fetchItem(p, plan, false); err != nil {
@@ -73,7 +86,7 @@ func (c *conn) fetchArgs(p *parser, uid bool) (*fetchPlan, error) {
 			return nil, err
 		}
 		if p.accept(')') {
-			return plan, p.end()
+			return plan, c.fetchModifiers(p, plan, uid)
 		}
 		if err := p.sp(); err != nil {
 			return nil, err
@@ -93,6 +106,20 @@ func (f *fetchPlan) add(it fetchItem) {
 			return
 		}
 		f.flags = true
+	case itemModSeq:
+		if f.modseq {
+			return
+		}
+		f.modseq = true
+	case itemEmailID, itemThreadID:
+		f.need |= NeedIDs
+	case itemSaveDate:
+		f.need |= NeedDates
+	case itemPreview:
+		f.need |= NeedPreview
+	case itemBinary, itemBinarySize:
+		f.need |= NeedParts | NeedContent
+		f.seen = f.seen || !it.peek
 	case itemDate:
 		f.need |= NeedDates
 	case itemSize:
@@ -144,6 +171,8 @@ func (c *conn) fetchItem(p *parser, plan *fetchPlan, macro bool) error {
 		}
 		plan.add(it)
 		return nil
+	case strings.HasPrefix(w, "BINARY") && p.accept('['):
+		return p.binaryItem(plan, w)
 	}
 	it := fetchItem{kind: itemSection, label: w + " ", from: -1}
 	switch w {
@@ -161,6 +190,20 @@ func (c *conn) fetchItem(p *parser, plan *fetchPlan, macro bool) error {
 		it.kind = itemBody
 	case "BODYSTRUCTURE":
 		it.kind = itemStructure
+	case "MODSEQ":
+		it.kind = itemModSeq
+		c.mode |= modeCondstore
+	case "EMAILID":
+		it.kind = itemEmailID
+	case "THREADID":
+		it.kind = itemThreadID
+	case "SAVEDATE":
+		it.kind = itemSaveDate
+	case "PREVIEW":
+		it.kind = itemPreview
+		if err := p.previewModifier(); err != nil {
+			return err
+		}
 	case "RFC822":
 	case "RFC822.HEADER":
 		it.text, it.peek = textHeader, true

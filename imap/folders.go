@@ -28,9 +28,6 @@ func appendUTF8(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// selectOptions are the parameters of SELECT (RFC 4466).
-type selectOptions struct{ condstore bool }
-
 // cmdSelect: RFC 9051 section 6.3.2 and 6.3.3.
 func (c *conn) cmdSelect(ctx context.Context, p *parser, readOnly bool) error {
 	name, err := p.mailbox()
@@ -39,6 +36,12 @@ func (c *conn) cmdSelect(ctx context.Context, p *parser, readOnly bool) error {
 			c.closeSelected()
 		}
 		return err
+	}
+	var opts selectOptions
+	if p.accept(' ') {
+		if opts, err = c.selectOptions(p); err != nil {
+			return err
+		}
 	}
 	if err := p.end(); err != nil {
 		return err
@@ -60,6 +63,11 @@ func (c *conn) cmdSelect(ctx context.Context, p *parser, readOnly bool) error {
 	}
 	c.state = stateSelected
 	c.tellSelected(snap)
+	if opts.qresync {
+		if err := c.resync(ctx, &opts); err != nil {
+			return err
+		}
+	}
 	c.code, c.text = "READ-WRITE", "selected"
 	if c.sel.readOnly {
 		c.code, c.text = "READ-ONLY", "selected, read-only"
@@ -84,6 +92,17 @@ func (c *conn) tellSelected(snap *Snapshot) {
 	}
 	c.say("* OK [UIDVALIDITY ", strconv.FormatUint(uint64(snap.UIDValidity), 10), "] UIDs valid")
 	c.say("* OK [UIDNEXT ", strconv.FormatUint(uint64(snap.UIDNext), 10), "] next UID")
+	if c.offers("CONDSTORE") {
+		c.say("* OK [HIGHESTMODSEQ ", strconv.FormatUint(uint64(max(snap.HighestModSeq, 1)), 10), "] highest")
+	}
+	if snap.ID != "" && c.offers("OBJECTID") {
+		c.say("* OK [MAILBOXID (", snap.ID, ")] id")
+	}
+	if c.mode&modeRev2 != 0 { // RFC 9051 section 6.3.2
+		c.out = append(c.out, `* LIST () "/" `...)
+		c.name(c.sel.name)
+		c.say()
+	}
 }
 
 // cmdClose: RFC 9051 section 6.4.1. No EXPUNGE is told.
@@ -93,6 +112,11 @@ func (c *conn) cmdClose(ctx context.Context) error {
 			return err
 		}
 	}
+	if c.mode&modeQresync != 0 { // RFC 7162 section 3.2.8
+		if ch, err := c.sel.box.Changes(ctx, c.sel.modseq); err == nil {
+			c.code = "HIGHESTMODSEQ " + strconv.FormatUint(uint64(max(ch.ModSeq, c.sel.modseq)), 10)
+		}
+	}
 	c.unselect()
 	return nil
 }
@@ -100,6 +124,10 @@ func (c *conn) cmdClose(ctx context.Context) error {
 // cmdCreate: RFC 9051 section 6.3.4. A separator at the end only says that there will be children.
 func (c *conn) cmdCreate(ctx context.Context, p *parser) error {
 	name, err := p.mailbox()
+	var use []SpecialUse
+	if err == nil && p.accept(' ') {
+		use, err = c.createUse(p)
+	}
 	if err == nil {
 		err = p.end()
 	}
@@ -113,8 +141,49 @@ func (c *conn) cmdCreate(ctx context.Context, p *parser) error {
 	if name == "INBOX" {
 		return no("ALREADYEXISTS", "INBOX always exists")
 	}
-	_, err = c.account.Create(ctx, name, nil)
+	id, err := c.account.Create(ctx, name, use)
+	if err == nil && id != "" && c.offers("OBJECTID") { // RFC 8474 section 4.1
+		c.code = "MAILBOXID (" + id + ")"
+	}
 	return err
+}
+
+// createUse reads the USE parameter of CREATE (RFC 6154 section 3).
+func (c *conn) createUse(p *parser) ([]SpecialUse, error) {
+	if err := p.expect('('); err != nil {
+		return nil, err
+	}
+	if !p.acceptWord("USE") || !p.accept(' ') || !p.accept('(') {
+		return nil, bad("CREATE takes the parameter USE (...) only")
+	}
+	var use []SpecialUse
+	for n := 0; !p.accept(')'); n++ {
+		if n > 0 {
+			if err := p.sp(); err != nil {
+				return nil, err
+			}
+		}
+		if err := p.expect('\\'); err != nil {
+			return nil, err
+		}
+		w := p.word()
+		u := specialUse(w)
+		if u == "" || len(use) > 10 {
+			return nil, no("USEATTR", "there is no special use "+clip(w))
+		}
+		use = append(use, u)
+	}
+	return use, p.expect(')')
+}
+
+// specialUse finds a special use by its name in upper case; \All and \Flagged are views that cannot be created.
+func specialUse(name string) SpecialUse {
+	for _, u := range [...]SpecialUse{UseArchive, UseDrafts, UseJunk, UseSent, UseTrash, UseImportant} {
+		if strings.EqualFold(string(u[1:]), name) {
+			return u
+		}
+	}
+	return ""
 }
 
 // validName refuses names that cannot be created.
@@ -198,9 +267,14 @@ const (
 	statusUnseen
 	statusDeleted
 	statusSize
+	statusModSeq
+	statusAppendLimit
+	statusID
 )
 
-var statusNames = [...]string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE"}
+var statusNames = [...]string{
+	"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ", "APPENDLIMIT", "MAILBOXID",
+}
 
 // statusItems reads the list of STATUS items.
 func (c *conn) statusItems(p *parser) (items statusItem, err error) {
@@ -223,7 +297,9 @@ func (c *conn) statusItems(p *parser) (items statusItem, err error) {
 		if is == 0 || n > 100 {
 			return 0, bad("there is no STATUS item %s", clip(w))
 		}
-		items |= is
+		if items |= is; is == statusModSeq {
+			c.mode |= modeCondstore
+		}
 	}
 	return items, nil
 }
@@ -257,7 +333,7 @@ func (c *conn) tellStatus(name string, items statusItem, st *Status) {
 	c.name(name)
 	values := [...]uint64{
 		uint64(st.Messages), uint64(st.Recent), uint64(st.UIDNext), uint64(st.UIDValidity), uint64(st.Unseen),
-		uint64(st.Deleted), uint64(max(st.Size, 0)),
+		uint64(st.Deleted), uint64(max(st.Size, 0)), uint64(max(st.HighestModSeq, 1)), uint64(c.limits.MessageOctets),
 	}
 	sep := " ("
 	for i, v := range values {
@@ -268,6 +344,16 @@ func (c *conn) tellStatus(name string, items statusItem, st *Status) {
 			c.num(v)
 			sep = " "
 		}
+	}
+	if items&statusID != 0 && st.ID != "" {
+		c.out = append(c.out, sep...)
+		c.out = append(c.out, "MAILBOXID ("...)
+		c.out = append(c.out, st.ID...)
+		c.out = append(c.out, ')')
+		sep = " "
+	}
+	if sep != " " {
+		c.out = append(c.out, sep...)
 	}
 	c.say(")")
 }

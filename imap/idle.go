@@ -11,6 +11,7 @@ const idleLineOctets = 1000
 // cmdIdle: RFC 2177. A second goroutine waits for news of the mailbox and wakes the one that waits for DONE.
 func (c *conn) cmdIdle(ctx context.Context) error {
 	c.say("+ idling")
+	c.releaseCommand()
 	if c.sel != nil {
 		stop := make(chan struct{})
 		over := make(chan struct{})

@@ -5,19 +5,20 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/samotop/samotop/mail"
 )
 
-// backendCaps is what the backend of the session can do beyond the contract.
-type backendCaps struct{}
-
 // capabilities lists what holds in this state of the session (RFC 9051 section 7.2.2).
 func (c *conn) capabilities() string {
 	var b strings.Builder
 	b.WriteString("IMAP4rev1")
+	if c.offers("IMAP4rev2") {
+		b.WriteString(" IMAP4rev2")
+	}
 	add := func(names ...string) {
 		for _, n := range names {
 			if c.offers(n) {
@@ -39,12 +40,24 @@ func (c *conn) capabilities() string {
 		}
 		return b.String()
 	}
-	add("IDLE", "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "CHILDREN", "SPECIAL-USE", "ESEARCH")
+	add("IDLE", "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "CHILDREN", "SPECIAL-USE", "ESEARCH", "LIST-EXTENDED",
+		"LIST-STATUS", "STATUS=SIZE", "CONDSTORE", "QRESYNC", "WITHIN", "SEARCHRES", "SORT", "SORT=DISPLAY", "ESORT",
+		"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "MULTIAPPEND", "BINARY", "OBJECTID", "SAVEDATE", "PREVIEW",
+		"CREATE-SPECIAL-USE", "UTF8=ACCEPT", "PARTIAL", "UIDONLY", "REPLACE", "UNAUTHENTICATE", "INPROGRESS")
+	if c.offers("APPENDLIMIT") {
+		b.WriteString(" APPENDLIMIT=" + strconv.FormatInt(c.limits.MessageOctets, 10))
+	}
+	if !c.compress {
+		add("COMPRESS=DEFLATE")
+	}
 	return b.String()
 }
 
-// offers reports whether a capability has not been disabled.
+// offers reports whether a capability has not been disabled, by the owner or for want of support by the backend.
 func (c *conn) offers(name string) bool {
+	if s, ok := c.account.(Supporter); ok && !s.Supports(name) {
+		return false
+	}
 	for _, d := range c.srv.Disable {
 		if strings.EqualFold(d, name) {
 			return false
@@ -164,6 +177,9 @@ func (c *conn) cmdEnable(p *parser) error {
 			return err
 		}
 		if name := upper(a); c.enable(name) {
+			if name == "IMAP4REV2" {
+				name = "IMAP4rev2"
+			}
 			done = append(done, name)
 		}
 		if p.atEnd() {
@@ -180,8 +196,24 @@ func (c *conn) cmdEnable(p *parser) error {
 	return nil
 }
 
-// enable turns a capability on; false if it is not one that can be, or is on already.
-func (c *conn) enable(name string) bool { return false }
+// enable turns a capability on; false if it is not one that can be.
+func (c *conn) enable(name string) bool {
+	on, ok := enableable[name]
+	if !ok || !c.offers(name) && !(name == "IMAP4REV2" && c.offers("IMAP4rev2")) {
+		return false
+	}
+	c.mode |= on
+	return true
+}
+
+// enableable are the capabilities that ENABLE turns on, and what else they imply.
+var enableable = map[string]mode{
+	"CONDSTORE":   modeCondstore,
+	"QRESYNC":     modeQresync | modeCondstore, // RFC 7162 section 3.2.3
+	"UTF8=ACCEPT": modeUTF8,
+	"IMAP4REV2":   modeRev2,
+	"UIDONLY":     modeUIDOnly,
+}
 
 // cmdStartTLS: RFC 9051 section 6.2.1.
 func (c *conn) cmdStartTLS(ctx context.Context) error {

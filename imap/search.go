@@ -21,20 +21,30 @@ func (c *conn) cmdSearch(ctx context.Context, p *parser, uid bool) error {
 	}
 	res, err := c.search(ctx, &Query{Criteria: crit})
 	if err != nil {
+		if ret.save {
+			c.saved = nil // RFC 5182 section 2.1
+		}
 		return err
 	}
-	if !ret.extended {
-		c.tellSearch("SEARCH", res.UIDs, uid)
-		return c.spill()
+	c.save(&ret, res)
+	if c.mode&modeRev2 != 0 && !ret.extended { // RFC 9051 section 6.4.4
+		ret.extended, ret.all = true, true
 	}
-	c.tellESearch(&ret, res, uid)
+	if ret.extended {
+		return c.tellESearch(ctx, s, &ret, res, uid)
+	}
+	c.tellSearch(s, res, uid)
 	return c.spill()
 }
 
 // search asks the backend within the session's view.
 func (c *conn) search(ctx context.Context, q *Query) (*SearchResult, error) {
 	q.Within = c.sel.uids.Subtract(c.sel.gone)
-	res, err := c.sel.box.Search(ctx, q)
+	var res *SearchResult
+	err := c.slowly(func() (err error) {
+		res, err = c.sel.box.Search(ctx, q)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -43,12 +53,11 @@ func (c *conn) search(ctx context.Context, q *Query) (*SearchResult, error) {
 }
 
 // tellSearch writes the answer of RFC 3501.
-func (c *conn) tellSearch(verb string, uids UIDSet, uid bool) {
+func (c *conn) tellSearch(sr *searchReader, res *SearchResult, uid bool) {
 	c.begin()
-	c.out = append(c.out, "* "...)
-	c.out = append(c.out, verb...)
+	c.out = append(c.out, "* SEARCH"...)
 	s := seqs{set: c.sel.uids}
-	for u := range uids.All() {
+	for u := range res.UIDs.All() {
 		n := int(u)
 		if !uid {
 			if n = s.of(u); n == 0 {
@@ -61,6 +70,7 @@ func (c *conn) tellSearch(verb string, uids UIDSet, uid bool) {
 			return
 		}
 	}
+	c.tellHighest(sr, res)
 	c.say()
 }
 
@@ -84,35 +94,4 @@ func (c *conn) asNumbers(uids UIDSet, uid bool) UIDSet {
 		}
 	}
 	return out
-}
-
-// tellESearch writes ESEARCH (RFC 4731 section 3.1).
-func (c *conn) tellESearch(ret *searchReturn, res *SearchResult, uid bool) {
-	nums := c.asNumbers(res.UIDs, uid)
-	c.begin()
-	c.out = append(c.out, "* ESEARCH (TAG "...)
-	c.out = appendString(c.out, c.tag)
-	c.out = append(c.out, ')')
-	if uid {
-		c.out = append(c.out, " UID"...)
-	}
-	if len(nums) > 0 {
-		if ret.min {
-			c.out = append(c.out, " MIN "...)
-			c.num(uint64(nums.Min()))
-		}
-		if ret.max {
-			c.out = append(c.out, " MAX "...)
-			c.num(uint64(nums.Max()))
-		}
-		if ret.all {
-			c.out = append(c.out, " ALL "...)
-			c.out = nums.Append(c.out)
-		}
-	}
-	if ret.count {
-		c.out = append(c.out, " COUNT "...)
-		c.num(uint64(nums.Len()))
-	}
-	c.say()
 }

@@ -46,6 +46,9 @@ func (s *searchReader) key(out *Criteria) error {
 		if err != nil {
 			return err
 		}
+		if !saved && s.c.mode&modeUIDOnly != 0 {
+			return errUIDRequired
+		}
 		out.UIDs = append(out.UIDs, s.seqSet(set, saved))
 		return nil
 	}
@@ -59,7 +62,7 @@ func (s *searchReader) key(out *Criteria) error {
 		return nil
 	}
 	switch w {
-	case "ALL":
+	case "ALL", "SAVEDATESUPPORTED": // RFC 8514 section 4.3: every mailbox keeps save dates
 		return nil
 	case "NEW":
 		out.UIDs = append(out.UIDs, nonNil(s.c.sel.recent))
@@ -188,11 +191,6 @@ func (s *searchReader) keyWithArg(out *Criteria, w string) error {
 	return s.keyOfExtension(out, w)
 }
 
-// keyOfExtension reads the keys of extensions.
-func (s *searchReader) keyOfExtension(_ *Criteria, w string) error {
-	return bad("there is no search key %s", clip(w))
-}
-
 // combined reads NOT and OR.
 func (s *searchReader) combined(out *Criteria, w string) error {
 	if err := s.nest(); err != nil {
@@ -303,6 +301,8 @@ func dayBound(since, before *time.Time, w string, day time.Time) {
 type searchReturn struct {
 	extended             bool
 	min, max, all, count bool
+	save                 bool // RFC 5182
+	partial              *partialRange
 }
 
 // returnArgs reads RETURN (...).
@@ -332,12 +332,24 @@ func (s *searchReader) returnArgs() (r searchReturn, err error) {
 			r.all = true
 		case "COUNT":
 			r.count = true
+		case "SAVE":
+			r.save = true
+		case "PARTIAL":
+			if err := s.sp(); err != nil {
+				return r, err
+			}
+			if r.partial, err = s.partialRange(); err != nil {
+				return r, err
+			}
 		default:
 			return r, bad("there is no SEARCH return option %s", clip(w))
 		}
 	}
-	if !r.min && !r.max && !r.count {
+	if !r.min && !r.max && !r.count && !r.save && r.partial == nil {
 		r.all = true
+	}
+	if r.partial != nil && r.all { // RFC 9394 section 3.1
+		return r, bad("PARTIAL and ALL do not go together")
 	}
 	return r, s.sp()
 }

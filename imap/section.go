@@ -199,7 +199,22 @@ func (c *conn) writeOctets(b []byte, it *fetchItem) {
 	c.out = append(c.out, '{')
 	c.out = strconv.AppendInt(c.out, int64(len(b)), 10)
 	c.out = append(c.out, "}\r\n"...)
+	before := len(c.out)
 	c.out = append(c.out, b...)
+	noNUL(c.out[before:])
+}
+
+// noNUL replaces NUL, which a literal cannot hold (RFC 9051 section 9, CHAR8), by an octet that keeps the length.
+// BINARY gives the octets as they are, in a literal8.
+func noNUL(b []byte) {
+	for {
+		i := bytes.IndexByte(b, 0)
+		if i < 0 {
+			return
+		}
+		b[i] = 0x80
+		b = b[i+1:]
+	}
 }
 
 // writeSpan writes a range of the message, in pieces.
@@ -225,6 +240,7 @@ func (c *conn) writeSpan(ctx context.Context, m *Message, it *fetchItem, sp span
 			return wireError(err)
 		}
 		off += n
+		noNUL(c.out[before:])
 		if err := c.spill(); err != nil {
 			return err
 		}

@@ -56,6 +56,8 @@ func (c *conn) resolve(set []setRange, saved, uid bool) (UIDSet, error) {
 		return c.saved.Intersect(v.uids), nil
 	case uid:
 		return uidSet(set, v.uids.Max()).Intersect(v.uids), nil
+	case c.mode&modeUIDOnly != 0:
+		return nil, errUIDRequired
 	}
 	n := uint32(v.uids.Len())
 	var out UIDSet
@@ -77,6 +79,9 @@ func (c *conn) resolve(set []setRange, saved, uid bool) (UIDSet, error) {
 	}
 	return out, nil
 }
+
+// errUIDRequired: RFC 9586 section 3.
+var errUIDRequired = &Error{Bad: true, Code: "UIDREQUIRED", Text: "message numbers are not allowed after ENABLE UIDONLY"}
 
 // appendSeqs adds the UIDs of the sequence numbers lo to hi to the set.
 func (v *selected) appendSeqs(out UIDSet, lo, hi int) UIDSet {
@@ -149,6 +154,11 @@ func (c *conn) sync(ctx context.Context, expunges bool) error {
 // tellGone says EXPUNGE of all that are gone.
 func (c *conn) tellGone() {
 	v := c.sel
+	if c.mode&(modeQresync|modeUIDOnly) != 0 { // RFC 7162 section 3.2.10, RFC 9586 section 3.5
+		c.say("* VANISHED ", v.gone.String())
+		c.forgetGone()
+		return
+	}
 	s := seqs{set: v.uids}
 	told := 0
 	for _, r := range v.gone {
@@ -160,6 +170,12 @@ func (c *conn) tellGone() {
 			told++
 		}
 	}
+	c.forgetGone()
+}
+
+// forgetGone takes what the client was told is gone out of the view.
+func (c *conn) forgetGone() {
+	v := c.sel
 	v.uids, v.recent = v.uids.Subtract(v.gone), v.recent.Subtract(v.gone)
 	c.saved = c.saved.Subtract(v.gone)
 	v.gone = nil
@@ -206,12 +222,21 @@ func (c *conn) tellFlags(changes []FlagChange) {
 	}
 }
 
+// fetchHead begins a FETCH, or the UIDFETCH that stands for it under UIDONLY (RFC 9586 section 3.3).
+func (c *conn) fetchHead(b []byte, seq int, uid UID) []byte {
+	b = append(b, '*', ' ')
+	if c.mode&modeUIDOnly != 0 {
+		b = strconv.AppendUint(b, uint64(uid), 10)
+		return append(b, " UIDFETCH ("...)
+	}
+	b = strconv.AppendInt(b, int64(seq), 10)
+	return append(b, " FETCH ("...)
+}
+
 // fetchFlags writes a FETCH with flags.
 func (c *conn) fetchFlags(seq int, ch *FlagChange, uid bool) {
-	b := append(c.out, '*', ' ')
-	b = strconv.AppendInt(b, int64(seq), 10)
-	b = append(b, " FETCH ("...)
-	if uid {
+	b := c.fetchHead(c.out, seq, ch.UID)
+	if uid && c.mode&modeUIDOnly == 0 {
 		b = append(b, "UID "...)
 		b = strconv.AppendUint(b, uint64(ch.UID), 10)
 		b = append(b, ' ')

@@ -5,21 +5,25 @@ import (
 	"strconv"
 )
 
-// setArg reads a sequence set and the space behind it, and finds the UIDs.
-func (c *conn) setArg(p *parser, uid bool) (UIDSet, error) {
+// setArg reads a sequence set and the space behind it, and finds the UIDs of the view; named are all UIDs that the
+// set names.
+func (c *conn) setArg(p *parser, uid bool) (named, uids UIDSet, err error) {
 	set, saved, err := p.set()
 	if err == nil {
 		err = p.sp()
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		uids, err = c.resolve(set, saved, uid)
 	}
-	return c.resolve(set, saved, uid)
+	if named = uids; uid && !saved && err == nil {
+		named = uidSet(set, c.sel.uids.Max())
+	}
+	return named, uids, err
 }
 
 // cmdStore: RFC 9051 section 6.4.6.
 func (c *conn) cmdStore(ctx context.Context, p *parser, uid bool) error {
-	uids, err := c.setArg(p, uid)
+	_, uids, err := c.setArg(p, uid)
 	if err != nil {
 		return err
 	}
@@ -33,11 +37,19 @@ func (c *conn) cmdStore(ctx context.Context, p *parser, uid bool) error {
 	if len(uids) == 0 {
 		return nil
 	}
-	res, err := c.sel.box.Store(ctx, uids, change)
+	var res StoreResult
+	err = c.slowly(func() (err error) {
+		res, err = c.sel.box.Store(ctx, uids, change)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	c.tellStored(res.Stored, silent, uid)
+	if len(res.Modified) > 0 { // RFC 7162 section 3.1.3
+		c.code, c.text = "MODIFIED "+c.asNumbers(res.Modified, uid).String(), "some messages had changed"
+		return c.spill()
+	}
 	if !uid && len(res.Stored)+res.Modified.Len() < uids.Len() { // RFC 5530
 		return no("EXPUNGEISSUED", "some of the messages are gone")
 	}
@@ -46,6 +58,24 @@ func (c *conn) cmdStore(ctx context.Context, p *parser, uid bool) error {
 
 // storeArgs reads what is to change.
 func (c *conn) storeArgs(p *parser) (ch StoreChange, silent bool, err error) {
+	if p.accept('(') {
+		if !p.acceptWord("UNCHANGEDSINCE") || !p.accept(' ') {
+			return ch, false, bad("STORE takes the modifier UNCHANGEDSINCE only")
+		}
+		n, err := p.number64()
+		if err == nil {
+			err = p.expect(')')
+		}
+		if err == nil {
+			err = p.sp()
+		}
+		if err != nil {
+			return ch, false, err
+		}
+		since := ModSeq(n)
+		ch.UnchangedSince = &since
+		c.mode |= modeCondstore
+	}
 	switch p.peek() {
 	case '+':
 		ch.Mode = StoreAdd
@@ -78,10 +108,14 @@ func (c *conn) tellStored(stored []FlagChange, silent, uid bool) {
 	for i := range stored {
 		ch := &stored[i]
 		v.known = append(v.known, uidMod{ch.UID, ch.ModSeq})
+		seq := s.of(ch.UID)
 		if silent {
+			if seq > 0 && c.mode&modeCondstore != 0 {
+				c.fetchModSeq(seq, ch, uid)
+			}
 			continue
 		}
-		if seq := s.of(ch.UID); seq > 0 {
+		if seq > 0 {
 			c.tellKeywords(ch.Flags.Keywords)
 			c.fetchFlags(seq, ch, uid)
 		}
@@ -93,7 +127,7 @@ func (c *conn) tellStored(stored []FlagChange, silent, uid bool) {
 
 // cmdCopy: COPY and MOVE (RFC 9051 sections 6.4.7 and 6.4.8).
 func (c *conn) cmdCopy(ctx context.Context, p *parser, uid, move bool) error {
-	uids, err := c.setArg(p, uid)
+	_, uids, err := c.setArg(p, uid)
 	if err != nil {
 		return err
 	}
@@ -111,7 +145,11 @@ func (c *conn) cmdCopy(ctx context.Context, p *parser, uid, move bool) error {
 		c.text = "no messages to copy"
 		return nil
 	}
-	res, err := c.sel.box.Copy(ctx, uids, to, move)
+	var res CopyResult
+	err = c.slowly(func() (err error) {
+		res, err = c.sel.box.Copy(ctx, uids, to, move)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -132,7 +170,11 @@ func (c *conn) cmdExpunge(ctx context.Context, uids UIDSet) error {
 	if c.sel.readOnly {
 		return no("READ-ONLY", "mailbox was opened read-only")
 	}
-	_, err := c.sel.box.Expunge(ctx, uids)
+	err := c.slowly(func() error {
+		_, err := c.sel.box.Expunge(ctx, uids)
+		return err
+	})
+	c.tellModSeq = true // RFC 7162 section 3.2.7
 	return err
 }
 
@@ -150,4 +192,17 @@ func (c *conn) cmdUIDExpunge(ctx context.Context, p *parser) error {
 		return err
 	}
 	return c.cmdExpunge(ctx, uids)
+}
+
+// fetchModSeq tells the new mod-sequence of a silent STORE (RFC 7162 section 3.1.3).
+func (c *conn) fetchModSeq(seq int, ch *FlagChange, uid bool) {
+	b := c.fetchHead(c.out, seq, ch.UID)
+	if uid && c.mode&modeUIDOnly == 0 {
+		b = append(b, "UID "...)
+		b = strconv.AppendUint(b, uint64(ch.UID), 10)
+		b = append(b, ' ')
+	}
+	b = append(b, "MODSEQ ("...)
+	b = strconv.AppendUint(b, uint64(ch.ModSeq), 10)
+	c.out = append(b, "))\r\n"...)
 }

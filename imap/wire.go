@@ -20,7 +20,7 @@ const (
 )
 
 // buffers are shared by the connections of a server.
-type buffers struct{ in, out, line sync.Pool }
+type buffers struct{ in, out, line, deflate, inflate sync.Pool }
 
 func (b *buffers) get(p *sync.Pool, size int) []byte {
 	if v, ok := p.Get().(*[]byte); ok {
@@ -40,11 +40,10 @@ var errLineTooLong = errors.New("imap: command line too long")
 
 // wire reads lines and literals from a connection and collects what is to be written.
 type wire struct {
-	nc    net.Conn  // for deadlines
-	rd    io.Reader // nc, or the decompressor on it
-	wr    io.Writer // nc, or the compressor on it
-	flate func() error
-	pool  *buffers
+	nc   net.Conn  // for deadlines
+	rd   io.Reader // nc, or the decompressor on it
+	wr   io.Writer // nc, or the compressor on it
+	pool *buffers
 
 	in    []byte // what was read: small[:] or a buffer of the pool
 	r, w  int    // in[r:w] is not used yet
@@ -112,6 +111,18 @@ func (w *wire) read(wait time.Duration, pokable bool) error {
 		}
 	}
 }
+
+// renew gives the rest of a compressed block the time it needs after a poke.
+func (w *wire) renew() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.poked {
+		return errStalled
+	}
+	return w.nc.SetReadDeadline(time.Now().Add(w.readTimeout))
+}
+
+var errStalled = errors.New("imap: compressed data stalled")
 
 // poke wakes whoever waits for a command. It may be called from any goroutine.
 func (w *wire) poke() {
@@ -254,9 +265,6 @@ func (w *wire) flush() error {
 		w.err = w.nc.SetWriteDeadline(time.Now().Add(w.writeTimeout))
 		if w.err == nil {
 			_, w.err = w.wr.Write(w.out)
-		}
-		if w.err == nil && w.flate != nil {
-			w.err = w.flate()
 		}
 		w.err = wireError(w.err)
 	}

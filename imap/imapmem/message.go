@@ -28,6 +28,7 @@ type content struct {
 	envelope, body, structure []byte
 	parts                     *imap.Part
 	header                    []byte
+	preview                   string
 }
 
 func newContent(raw []byte) (*content, error) {
@@ -42,7 +43,24 @@ func newContent(raw []byte) (*content, error) {
 		structure: imap.AppendBodyStructure(nil, root, true),
 		parts:     imap.PartOf(root),
 		header:    raw[:min(root.BodyStart, int64(len(raw)))],
+		preview:   preview(root, raw),
 	}, nil
+}
+
+// preview is the beginning of the first text, at most 200 characters (RFC 8970 section 3.3).
+func preview(root *message.Part, raw []byte) string {
+	for p := range root.All() {
+		if p.Type != "text" {
+			continue
+		}
+		text, err := io.ReadAll(io.LimitReader(message.PartText(p, bytes.NewReader(raw[p.BodyStart:p.End])), 2000))
+		if err != nil {
+			return ""
+		}
+		words := []rune(strings.Join(strings.Fields(strings.ToValidUTF8(string(text), "")), " "))
+		return string(words[:min(len(words), 200)])
+	}
+	return ""
 }
 
 func (c *content) Size() int64 { return int64(len(c.raw)) }
@@ -169,4 +187,6 @@ func without(have, drop []string, add ...string) []string {
 	return out
 }
 
-func sameFlags(a, b imap.Flags) bool { return a.System == b.System && slices.Equal(a.Keywords, b.Keywords) }
+func sameFlags(a, b imap.Flags) bool {
+	return a.System == b.System && slices.Equal(a.Keywords, b.Keywords)
+}

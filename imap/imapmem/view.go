@@ -106,7 +106,7 @@ func (v *view) Fetch(_ context.Context, uids imap.UIDSet, _ imap.Need) iter.Seq2
 			now[i] = imap.Message{
 				UID: m.uid, ModSeq: m.modseq, Flags: m.flags, InternalDate: m.date, SaveDate: m.saved, Size: m.Size(),
 				EmailID: m.emailID, ThreadID: m.threadID, Envelope: m.envelope, Body: m.body, Structure: m.structure,
-				Header: m.header, Parts: m.parts, Content: m.content,
+				Header: m.header, Preview: m.preview, Parts: m.parts, Content: m.content,
 			}
 		}
 		unlock()
