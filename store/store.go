@@ -144,7 +144,7 @@ type BlobWriter interface {
 	io.Writer
 	// Close ends the body.
 	Close() (Staged, error)
-	// Discard gives it up; safe after Close.
+	// Discard gives it up. After Close it does nothing, so that it can be deferred: the Staged has its own.
 	Discard()
 }
 
@@ -157,7 +157,7 @@ type Reader interface {
 	Get(ctx context.Context, key []byte) ([]byte, error)
 	// GetMulti returns a nil element for a row that is not there.
 	GetMulti(ctx context.Context, keys [][]byte) ([][]byte, error)
-	// Scan yields the rows of [lo, hi) in key order, or backwards. The yielded slices are valid until the next step.
+	// Scan yields the rows of [lo, hi) in key order, or backwards; hi nil is the end. The yielded slices are valid until the next step.
 	Scan(ctx context.Context, lo, hi []byte, reverse bool) iter.Seq2[KV, error]
 	// Blob reads n octets of a body from offset off, appending them to dst; fewer if the body ends. The blocks that
 	// the range touches are verified: ErrCorrupt names file and offset.

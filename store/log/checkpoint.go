@@ -8,7 +8,9 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/samotop/samotop/store"
 	"github.com/samotop/samotop/store/disk"
 )
@@ -35,12 +37,8 @@ func (e *Engine) checkpoint(ctx context.Context, dir string) error {
 		return err
 	}
 	// The index first: the log then reaches at least as far as the index knows.
-	index := path.Join(dir, "index")
-	if err := fsys.RemoveAll(index); err != nil {
-		return err
-	}
-	if err := e.db.Checkpoint(index); err != nil {
-		return fmt.Errorf("index: %w", corrupt(err))
+	if err := e.copyIndex(path.Join(dir, "index")); err != nil {
+		return fmt.Errorf("index: %w", err)
 	}
 	last, err := e.endSegment(ctx)
 	if err != nil {
@@ -52,12 +50,48 @@ func (e *Engine) checkpoint(ctx context.Context, dir string) error {
 	return writeSmall(fsys, path.Join(dir, "FORMAT"), text)
 }
 
+// copyTries is how often copyIndex tries.
+const copyTries = 3
+
+// copyIndex lets Pebble make its checkpoint and looks whether it opens. One made after Open and before the first flush
+// has an empty MANIFEST (Pebble 2.1.7): then something is flushed first.
+func (e *Engine) copyIndex(dir string) error {
+	for try := 1; ; try++ {
+		if err := e.o.FS.RemoveAll(dir); err != nil {
+			return err
+		}
+		e.copyErr.Store(nil)
+		err := e.db.Checkpoint(dir)
+		if sync := e.copyErr.Load(); sync != nil {
+			err = errors.Join(err, *sync)
+		}
+		if err != nil {
+			return corrupt(err)
+		}
+		o := e.indexOptions()
+		o.ReadOnly, o.EventListener, o.Experimental.CompactionScheduler = true, nil, newScheduler()
+		db, err := pebble.Open(dir, o)
+		if err == nil {
+			return db.Close()
+		}
+		if try == copyTries || !pebble.IsCorruptionError(err) {
+			return corrupt(err)
+		}
+		if err := e.db.Set([]byte{keyCopied}, nil, pebble.NoSync); err != nil {
+			return corrupt(err)
+		}
+		if err := e.flushIndex(); err != nil {
+			return err
+		}
+	}
+}
+
 // openTarget makes the directory ready: empty, or an earlier checkpoint of this database that loses its FORMAT until
 // it is whole again. It returns what FORMAT will say.
 func (e *Engine) openTarget(dir string) ([]byte, error) {
 	fsys := e.o.FS
 	text := fmt.Appendf(nil, formatLine, formatVersion, e.id)
-	if err := fsys.MkdirAll(path.Join(dir, "log")); err != nil {
+	if err := fsys.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	names, err := fsys.List(dir)
@@ -84,12 +118,16 @@ func (e *Engine) openTarget(dir string) ([]byte, error) {
 		}
 	}
 	if !owner {
-		if len(names) > 1 { // the log directory just made
+		names = slices.DeleteFunc(names, func(n string) bool { return n == "FORMAT.unfinished.new" })
+		if len(names) > 0 {
 			return nil, fmt.Errorf("the directory is neither empty nor a checkpoint: %w", store.ErrInvalid)
 		}
 		if err := writeSmall(fsys, path.Join(dir, "FORMAT.unfinished"), text); err != nil {
 			return nil, err
 		}
+	}
+	if err := fsys.MkdirAll(path.Join(dir, "log")); err != nil {
+		return nil, err
 	}
 	return text, fsys.SyncDir(dir)
 }

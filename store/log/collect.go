@@ -49,8 +49,8 @@ func (c *collection) run(ctx context.Context) error {
 	percent := int64(e.o.CollectBelowPercent)
 	victims := e.segs.victims(e.flushed.Load().end.seg, percent)
 	if ended := e.applied.Load().end.seg; len(e.segs.victims(ended, percent)) > len(victims) {
-		if err := e.db.Flush(); err != nil {
-			return corrupt(err)
+		if err := e.flushIndex(); err != nil {
+			return err
 		}
 		a, err := e.durableApplied()
 		if err != nil {

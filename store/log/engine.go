@@ -43,18 +43,22 @@ type Engine struct {
 	fenceErr error
 	fenced   chan struct{}
 
-	full      atomic.Bool
-	spaceAt   atomic.Int64 // unix nanoseconds of the last look at the free space
-	w         writer
-	groups    chan *group
-	applied   atomic.Pointer[applied]
-	flushed   atomic.Pointer[applied] // what of it survives a crash
-	flushing  atomic.Bool
-	pokes     chan struct{}
-	stopKeep  chan struct{}
-	done      sync.WaitGroup // the three goroutines and flushes
-	collectMu sync.Mutex
-	buffers   sync.Pool // *[]byte, for bodies
+	full       atomic.Bool
+	spaceAt    atomic.Int64 // unix nanoseconds of the last look at the free space
+	w          writer
+	groups     chan *group
+	applied    atomic.Pointer[applied]
+	flushed    atomic.Pointer[applied] // what of it survives a crash
+	flushing   atomic.Bool
+	pokes      chan struct{}
+	stopKeep   chan struct{}
+	closeIndex chan struct{} // closed before the index is: see gateFS
+	indexOpen  atomic.Bool
+	compact    *scheduler
+	done       sync.WaitGroup // the three goroutines and flushes
+	collectMu  sync.Mutex
+	copyErr    atomic.Pointer[error] // of a directory of a checkpoint; see gateFS
+	buffers    sync.Pool             // *[]byte, for bodies
 }
 
 // Open opens the database in o.Dir, or makes one. It gives ErrLocked with the number of the process that has it,
@@ -65,7 +69,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{o: o, log: o.Logger, fenced: make(chan struct{}), work: make(chan struct{}, 1),
-		groups: make(chan *group, 2), pokes: make(chan struct{}, 1), stopKeep: make(chan struct{})}
+		groups: make(chan *group, 2), pokes: make(chan struct{}, 1), stopKeep: make(chan struct{}),
+		closeIndex: make(chan struct{}), compact: newScheduler()}
 	if err := e.open(ctx); err != nil {
 		e.abandon()
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
@@ -95,6 +100,7 @@ func (e *Engine) open(ctx context.Context) error {
 // abandon undoes a half-done open.
 func (e *Engine) abandon() {
 	if e.db != nil {
+		close(e.closeIndex)
 		e.db.Close()
 	}
 	if e.segs != nil {
@@ -119,7 +125,7 @@ func (e *Engine) fence(cause error) {
 	close(e.fenced)
 	e.log.Error("store stopped after a failed write; restart when the disk is sound", "dir", e.o.Dir, "err", cause)
 	e.signal()
-	if e.o.OnFence != nil {
+	if e.o.OnFence != nil && e.hub != nil {
 		go e.o.OnFence(e.fenceErr)
 	}
 }
@@ -190,11 +196,12 @@ func (e *Engine) Close() error {
 	defer e.collectMu.Unlock()
 	var err error
 	if e.fenceErr == nil && *e.applied.Load() != *e.flushed.Load() {
-		err = e.db.Flush()
+		err = e.flushIndex()
 	}
 	if _, _, e2 := e.segs.sweep(); e2 != nil && e.fenceErr == nil {
 		err = errors.Join(err, e2)
 	}
+	close(e.closeIndex)
 	err = errors.Join(err, e.db.Close())
 	e.segs.close()
 	err = errors.Join(err, e.w.file.Close(), e.lock.Close())

@@ -7,6 +7,7 @@ import (
 	"path"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -20,6 +21,7 @@ const (
 	keyRow     = 'u' // + key: a row
 	keyBody    = 's' // + segment, key: identity and octets there of the body that the row may have in the segment
 	keySegment = 'g' // + segment: octets alive, at most
+	keyCopied  = 'c' // written to have something to flush
 	keyApplied = 'L' // position and place up to which the index knows the log
 )
 
@@ -55,7 +57,7 @@ func parseApplied(b []byte) (applied, error) {
 // indexOptions is the one place where Pebble's options are made.
 func (e *Engine) indexOptions() *pebble.Options {
 	o := &pebble.Options{
-		FS:                          vfs.Default,
+		FS:                          gateFS{vfs.Default, e},
 		DisableWAL:                  true,
 		FormatMajorVersion:          pebble.FormatValueSeparation,
 		MemTableSize:                uint64(e.o.MemtableOctets),
@@ -73,8 +75,9 @@ func (e *Engine) indexOptions() *pebble.Options {
 		CompactionConcurrencyRange: func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
 	}
 	if _, real := e.o.FS.(disk.OS); !real {
-		o.FS = indexFS{e.o.FS}
+		o.FS = gateFS{indexFS{e.o.FS}, e}
 	}
+	o.Experimental.CompactionScheduler = e.compact
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 8 << 10
 		o.Levels[i].IndexBlockSize = 64 << 10
@@ -85,12 +88,42 @@ func (e *Engine) indexOptions() *pebble.Options {
 }
 
 func (e *Engine) openIndex() error {
-	db, err := pebble.Open(path.Join(e.o.Dir, "index"), e.indexOptions())
-	if err != nil {
-		return fmt.Errorf("index: %w", corrupt(err))
+	type result struct {
+		db  *pebble.DB
+		err error
 	}
-	e.db = db
-	return nil
+	opened := make(chan result, 1)
+	go func() {
+		db, err := pebble.Open(path.Join(e.o.Dir, "index"), e.indexOptions())
+		opened <- result{db, err}
+	}()
+	select {
+	case r := <-opened:
+		if r.err != nil {
+			return fmt.Errorf("index: %w", corrupt(r.err))
+		}
+		e.db = r.db
+		e.indexOpen.Store(true)
+		e.compact.start()
+		return nil
+	case <-e.fenced:
+		// It would try forever. The goroutine stays at the gate until the process ends.
+		return e.fenceErr
+	}
+}
+
+// flushIndex is Flush, but ends when the engine is fenced, which Flush does not.
+func (e *Engine) flushIndex() error {
+	flushed, err := e.db.AsyncFlush()
+	if err != nil {
+		return corrupt(err)
+	}
+	select {
+	case <-flushed:
+		return nil
+	case <-e.fenced:
+		return e.fenceErr
+	}
 }
 
 // corrupt translates what Pebble says about damage.
@@ -112,7 +145,20 @@ func (e *Engine) indexError(err error) {
 	default:
 		e.fence(fmt.Errorf("index: %w", err))
 	}
+	if e.isFenced() == nil {
+		return
+	}
+	if !e.indexOpen.Load() {
+		select {} // Open has given up on it, and there is no handle to close; see openIndex
+	}
+	select {
+	case <-e.closeIndex:
+	case <-time.After(retryPause):
+	}
 }
+
+// retryPause is between two tries of Pebble to flush on a disk that failed, until it is closed.
+const retryPause = 20 * time.Millisecond
 
 // indexLogger keeps Pebble from ending the process.
 type indexLogger struct{ e *Engine }

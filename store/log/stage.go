@@ -32,7 +32,6 @@ type bodyWriter struct {
 	blocks uint32  // before buf
 	err    error
 	closed bool
-	st     *staged
 }
 
 // staged is a body that no batch took yet.
@@ -184,7 +183,7 @@ func (w *bodyWriter) close() (*staged, error) {
 		w.e.recycle(w.buf)
 	}
 	st.ref = w.ref
-	w.buf, w.st, w.closed = nil, st, true
+	w.buf, w.closed = nil, true
 	return st, nil
 }
 
@@ -196,10 +195,6 @@ func (e *Engine) recycle(b *[]byte) {
 
 // Discard is of store.BlobWriter.
 func (w *bodyWriter) Discard() {
-	if w.st != nil {
-		w.st.Discard()
-		return
-	}
 	if w.closed {
 		return
 	}

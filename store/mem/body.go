@@ -40,7 +40,6 @@ type writer struct {
 	e      *Engine
 	data   []byte
 	closed bool
-	st     *staged
 }
 
 // staged is spent once a batch took it; the engine's lock guards it.
@@ -88,18 +87,15 @@ func (w *writer) Close() (store.Staged, error) {
 		return nil, fmt.Errorf("stage: %w", w.e.stop)
 	}
 	w.e.lastID++
-	w.st = &staged{e: w.e, id: w.e.lastID, size: int64(len(w.data))}
-	w.e.bodies[w.st.id] = &body{data: w.data, staged: 1}
+	st := &staged{e: w.e, id: w.e.lastID, size: int64(len(w.data))}
+	w.e.bodies[st.id] = &body{data: w.data, staged: 1}
 	w.data = nil
-	return w.st, nil
+	return st, nil
 }
 
 // Discard is of store.BlobWriter.
 func (w *writer) Discard() {
 	w.closed, w.data = true, nil
-	if w.st != nil {
-		w.st.Discard()
-	}
 }
 
 // Size is of store.Staged.
