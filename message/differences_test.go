@@ -119,3 +119,14 @@ var mime4jDifferences = map[string]string{
 	"malformedHeaderStartsBody-noheader body 0":    malformedStays,
 	"very-very-long-boundary structure":            "longer than Limits.BoundaryBytes; RFC 2046 section 5.1.1 allows 70 octets",
 }
+var goMessageDifferences = map[string]string{
+	"legacy/017.eml body":                      uuencoded,
+	"legacy/026.eml body":                      uuencoded,
+	"legacy/048.eml body":                      uuencoded,
+	"testmsgs/ending-boundaries.msg structure": "what follows the boundary in its line does not matter (RFC 2046 section 5.1.1)",
+}
+
+var enmimeDifferences = map[string]string{
+	"testmsgs/malformedHeaderStartsBody-nocrlfcrlf.msg subject": malformedStays,
+	"testmsgs/malformedHeader-nocrlfcrlf.msg subject":           malformedStays,
+}
