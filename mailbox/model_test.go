@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -285,93 +284,4 @@ func tryDeliverID(ctx context.Context, m *Mailbox, content, id string, to ...int
 		}
 	}
 	return nil
-}
-
-// TestCrash: what was acknowledged is there after a crash, once; what was not may be missing, but nothing is half
-// there. Groups also fail without a crash, and the room goes on.
-func TestCrash(t *testing.T) {
-	for round := range 15 {
-		crashRound(t, uint64(round))
-	}
-}
-
-func crashRound(t *testing.T, seed uint64) {
-	ctx := context.Background()
-	e := mem.New(mem.Options{Manual: true, MoveBodies: true})
-	m := open(t, lagging{e}, Config{Limits: Limits{BodyGrace: -1}})
-	var mu sync.Mutex
-	acked := map[string]int{} // letter, number of the owner's mailbox
-	var stop atomic.Bool
-	var wg sync.WaitGroup
-	for n := range 6 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			rnd := rand.New(rand.NewPCG(seed, uint64(n)))
-			for i := 0; !stop.Load(); i++ {
-				subject := n*1000 + i
-				to := []int{1 + rnd.IntN(3)}
-				if rnd.IntN(3) == 0 {
-					to = []int{1, 2, 3}
-				}
-				id := fmt.Sprintf("%d-%d", n, i)
-				err := tryDeliverID(ctx, m, letter(subject), id, to...)
-				for tries := 0; err != nil && tries < 20 && !stop.Load() && !errors.Is(err, store.ErrFenced); tries++ {
-					err = tryDeliverID(ctx, m, letter(subject), id, to...) // as a queue does
-				}
-				if err != nil {
-					continue
-				}
-				mu.Lock()
-				for _, k := range to {
-					acked[fmt.Sprintf("letter %d", subject)] |= 1 << k
-				}
-				mu.Unlock()
-			}
-		}()
-	}
-	rnd := rand.New(rand.NewPCG(seed, 99))
-	for range 10 {
-		time.Sleep(time.Duration(rnd.IntN(1000)) * time.Microsecond)
-		switch rnd.IntN(3) {
-		case 0:
-			e.Fail(store.ErrUnknown)
-		case 1:
-			e.Collect(ctx, 1<<20)
-		case 2:
-			m.Sweep(ctx)
-		}
-	}
-	after := e.Crash()
-	stop.Store(true)
-	wg.Wait()
-	m2 := open(t, after, Config{Limits: Limits{BodyGrace: -1}})
-	verify(t, m2)
-	found := map[string]int{}
-	for n := 1; n <= 3; n++ {
-		box, snap := choose(t, login(t, m2, n), "INBOX")
-		if got := snap.UIDs.String(); snap.Messages > 1 && got != fmt.Sprintf("1:%d", snap.UIDNext-1) {
-			t.Errorf("round %d: UIDs %s", seed, got)
-		}
-		for msg, err := range box.Fetch(ctx, everything(), imap.NeedEnvelope|imap.NeedContent) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			text := read(t, msg)
-			_, subject, _ := strings.Cut(text, "Subject: ")
-			subject, _, _ = strings.Cut(subject, "\r\n")
-			if found[subject]&(1<<n) != 0 {
-				t.Errorf("round %d: %s is there twice", seed, subject)
-			}
-			found[subject] |= 1 << n
-		}
-	}
-	for s, who := range acked {
-		if found[s]&who != who {
-			t.Errorf("round %d: %s was acknowledged to %b, found %b", seed, s, who, found[s])
-		}
-	}
-	if len(acked) == 0 {
-		t.Errorf("round %d: nothing was delivered", seed)
-	}
 }
