@@ -35,11 +35,10 @@ func (a *Accounts) AddDomain(ctx context.Context, domain string) (Domain, error)
 	}
 	a.change.Lock()
 	defer a.change.Unlock()
-	s := a.state.Load()
-	if _, ok := s.domains[name]; ok {
+	if _, ok := a.held.domain(name); ok {
 		return Domain{}, refuse(ErrExists, "domain %s exists already: nothing to do", name)
 	}
-	if len(s.domains) >= MaxDomains {
+	if a.held.count() >= MaxDomains {
 		return Domain{}, refuse(ErrInvalid, "there are %d domains, which is the limit: remove one with `samotop domain remove`", MaxDomains)
 	}
 	d := Domain{Name: name, Unicode: UnicodeDomain(name), Created: a.c.Clock()}
@@ -47,7 +46,7 @@ func (a *Accounts) AddDomain(ctx context.Context, domain string) (Domain, error)
 	err = a.commit(ctx, &store.Batch{
 		Asserts: []store.Assert{{Key: keyDomain(name), Absent: true}},
 		Ops:     []store.Op{store.Put(keyDomain(name), row)},
-	}, touched{admins: true})
+	}, touched{domain: name})
 	if err != nil {
 		return Domain{}, fmt.Errorf("add domain %s: %w", name, err)
 	}
@@ -62,7 +61,7 @@ func (a *Accounts) RemoveDomain(ctx context.Context, domain string) error {
 	}
 	a.change.Lock()
 	defer a.change.Unlock()
-	d, ok := a.state.Load().domains[name]
+	d, ok := a.held.domain(name)
 	if !ok {
 		return unknownDomain(name)
 	}
@@ -79,7 +78,7 @@ func (a *Accounts) RemoveDomain(ctx context.Context, domain string) error {
 		Asserts: []store.Assert{{Key: keyDomain(name), Value: encodeDomain(d)}},
 		Ops:     []store.Op{store.Delete(keyDomain(name))},
 		Deletes: true,
-	}, touched{admins: true})
+	}, touched{domain: name})
 	if err != nil {
 		return fmt.Errorf("remove domain %s: %w", name, err)
 	}
@@ -92,7 +91,7 @@ func (a *Accounts) Domain(_ context.Context, domain string) (Domain, error) {
 	if err != nil {
 		return Domain{}, err
 	}
-	d, ok := a.state.Load().domains[name]
+	d, ok := a.held.domain(name)
 	if !ok {
 		return Domain{}, unknownDomain(name)
 	}
@@ -101,11 +100,7 @@ func (a *Accounts) Domain(_ context.Context, domain string) (Domain, error) {
 
 // Domains returns our domains by name.
 func (a *Accounts) Domains(context.Context) ([]Domain, error) {
-	s := a.state.Load()
-	out := make([]Domain, 0, len(s.domains))
-	for _, d := range s.domains {
-		out = append(out, d)
-	}
+	out := a.held.all()
 	slices.SortFunc(out, func(x, y Domain) int { return cmp.Compare(x.Name, y.Name) })
 	return out, nil
 }

@@ -38,7 +38,7 @@ func (x *expansion) visit(ctx context.Context, addr mail.Address, detail string,
 	if !ok {
 		return false, nil
 	}
-	if _, ours := x.a.state.Load().domains[domain]; !ours {
+	if _, ours := x.a.held.domain(domain); !ours {
 		x.remote(mail.Address{Local: addr.Local, Domain: domain})
 		return true, nil
 	}

@@ -11,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +26,7 @@ type Accounts struct {
 	secret []byte
 
 	change sync.Mutex // one change at a time
-	state  atomic.Pointer[state]
+	held   held
 	names  names
 	reads  atomic.Int64 // names that were read from the engine
 	hasher hasher
@@ -35,12 +34,6 @@ type Accounts struct {
 
 	stop   context.CancelFunc
 	loaded chan struct{} // closed when the background load has ended
-}
-
-// state is what is held whole in memory; it is replaced, never changed.
-type state struct {
-	domains map[string]Domain
-	admins  []Account // enabled ones, the oldest first
 }
 
 // Open opens the room on its database, which it prepares if it is empty.
@@ -58,7 +51,7 @@ func Open(ctx context.Context, c Config) (*Accounts, error) {
 	if err := a.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("accounts: open: %w", err)
 	}
-	if err := a.refresh(ctx); err != nil {
+	if err := a.readHeld(ctx); err != nil {
 		return nil, fmt.Errorf("accounts: open: %w", err)
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -167,41 +160,13 @@ func (a *Accounts) prepare(ctx context.Context) error {
 	return err
 }
 
-// refresh reads the domains and admins anew.
-func (a *Accounts) refresh(ctx context.Context) error {
-	s := &state{domains: map[string]Domain{}}
-	err := a.scan(ctx, []byte(tagDomain), func(kv store.KV) error {
-		d, err := decodeDomain(string(kv.Key[len(tagDomain):]), kv.Value)
-		s.domains[d.Name] = d
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	err = a.scan(ctx, []byte(tagAdmin), func(kv store.KV) error {
-		if len(kv.Key) != len(tagAdmin)+8 {
-			return fmt.Errorf("row of an admin: %w", store.ErrCorrupt)
-		}
-		acc, err := a.AccountByID(ctx, binary.BigEndian.Uint64(kv.Key[len(tagAdmin):]))
-		if err == nil && acc.Enabled {
-			s.admins = append(s.admins, acc)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(s.admins, func(x, y Account) int { return int(x.ID) - int(y.ID) })
-	a.state.Store(s)
-	return nil
-}
-
 // touched is a name that a batch changes.
 type touched struct {
 	name   mail.Address
 	is     bool // it is there afterwards
 	was    bool
-	admins bool // or domains: what is held whole changes too
+	domain string // changes too
+	admin  uint64 // account that is or was an admin
 }
 
 // commit makes a batch durable and sets the memory right. Its outcome is awaited whatever becomes of the caller,
@@ -219,8 +184,12 @@ func (a *Accounts) commit(ctx context.Context, b *store.Batch, t touched) error 
 	if named {
 		a.names.changed(t.name, err == nil && t.was && !t.is)
 	}
-	if t.admins { // also after a failure, whose outcome may not be known
-		err = errors.Join(err, a.refresh(ctx))
+	// Also after a failure, whose outcome may not be known.
+	if t.domain != "" {
+		err = errors.Join(err, a.readDomain(ctx, t.domain))
+	}
+	if t.admin != 0 {
+		err = errors.Join(err, a.readAdmin(ctx, t.admin))
 	}
 	return err
 }

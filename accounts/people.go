@@ -42,9 +42,10 @@ func (a *Accounts) AddAccount(ctx context.Context, address string, o Options) (A
 	}
 	acc := Account{ID: binary.BigEndian.Uint64(next), Address: addr, Admin: o.Admin, Enabled: true, Quota: o.Quota, Created: a.c.Clock()}
 	row := encodeAccount(acc)
+	domain, _ := a.held.domain(addr.Domain)
 	b := &store.Batch{
 		Asserts: []store.Assert{
-			{Key: keyNextID, Value: next}, {Key: keyDomain(addr.Domain), Value: encodeDomain(a.state.Load().domains[addr.Domain])},
+			{Key: keyNextID, Value: next}, {Key: keyDomain(addr.Domain), Value: encodeDomain(domain)},
 			{Key: keyName(addr), Absent: true}, {Key: keyID(tagAccount, acc.ID), Absent: true},
 		},
 		Ops: []store.Op{
@@ -58,7 +59,7 @@ func (a *Accounts) AddAccount(ctx context.Context, address string, o Options) (A
 	if secret != nil {
 		b.Ops = append(b.Ops, store.Put(keyID(tagPassword, acc.ID), secret))
 	}
-	if err := a.commit(ctx, b, touched{name: addr, is: true, admins: acc.Admin}); err != nil {
+	if err := a.commit(ctx, b, touched{name: addr, is: true, admin: adminID(acc)}); err != nil {
 		return Account{}, fmt.Errorf("add account %s: %w", addr, err)
 	}
 	return decodeAccount(acc.ID, row)
@@ -66,7 +67,7 @@ func (a *Accounts) AddAccount(ctx context.Context, address string, o Options) (A
 
 // free refuses an address that is not in a domain of ours, or is in use.
 func (a *Accounts) free(ctx context.Context, addr mail.Address) error {
-	if _, ok := a.state.Load().domains[addr.Domain]; !ok {
+	if _, ok := a.held.domain(addr.Domain); !ok {
 		return unknownDomain(addr.Domain)
 	}
 	n, err := a.find(ctx, addr)
@@ -87,7 +88,7 @@ func (a *Accounts) account(ctx context.Context, address string) (Account, error)
 	if err != nil {
 		return Account{}, err
 	}
-	if _, ok := a.state.Load().domains[addr.Domain]; !ok {
+	if _, ok := a.held.domain(addr.Domain); !ok {
 		return Account{}, unknownDomain(addr.Domain)
 	}
 	n, err := a.find(ctx, addr)
@@ -193,7 +194,7 @@ func (a *Accounts) SetAccount(ctx context.Context, address string, c Change) (Ac
 	case old.Admin && !acc.Admin:
 		b.Ops = append(b.Ops, store.Delete(keyID(tagAdmin, acc.ID)))
 	}
-	err = a.commit(ctx, b, touched{name: acc.Address, is: true, was: true, admins: acc.Admin || old.Admin})
+	err = a.commit(ctx, b, touched{name: acc.Address, is: true, was: true, admin: max(adminID(acc), adminID(old))})
 	if err != nil {
 		return Account{}, fmt.Errorf("set account %s: %w", acc.Address, err)
 	}
@@ -252,7 +253,7 @@ func (a *Accounts) RemoveAccount(ctx context.Context, address string) (Account, 
 			store.Delete(keyID(tagAdmin, acc.ID)), store.Delete(keyName(acc.Address)),
 		},
 		Deletes: true,
-	}, touched{name: acc.Address, was: true, admins: acc.Admin})
+	}, touched{name: acc.Address, was: true, admin: adminID(acc)})
 	a.logins.drop(acc.ID)
 	if err != nil {
 		return Account{}, fmt.Errorf("remove account %s: %w", acc.Address, err)

@@ -25,7 +25,7 @@ func (a *Accounts) Resolve(ctx context.Context, addr mail.Address) (Resolution, 
 	if !ok {
 		return Resolution{}, nil
 	}
-	if _, ours := a.state.Load().domains[domain]; !ours {
+	if _, ours := a.held.domain(domain); !ours {
 		return Resolution{}, nil
 	}
 	n, detail, err := a.match(ctx, domain, addr.Local, nil)
@@ -55,8 +55,8 @@ func isRole(local string) bool {
 
 // homeDomain is where postmaster without a domain belongs: the domain of the first admin; "" if there is none.
 func (a *Accounts) homeDomain() string {
-	if s := a.state.Load(); len(s.admins) > 0 {
-		return s.admins[0].Address.Domain
+	if admins := a.held.admins(); len(admins) > 0 {
+		return admins[0].Address.Domain
 	}
 	return ""
 }
@@ -81,14 +81,14 @@ func (a *Accounts) resolveRole(ctx context.Context, x *expansion, domain, local 
 
 // keeper is who gets the mail for a role that nobody was given.
 func (a *Accounts) keeper(ctx context.Context, domain string) (Account, error) {
-	s := a.state.Load()
-	for _, admin := range s.admins {
+	admins := a.held.admins()
+	for _, admin := range admins {
 		if admin.Address.Domain == domain {
 			return admin, nil
 		}
 	}
-	if len(s.admins) > 0 {
-		return s.admins[0], nil
+	if len(admins) > 0 {
+		return admins[0], nil
 	}
 	return a.oldest(ctx)
 }
@@ -201,7 +201,7 @@ func (a *Accounts) MaySendAs(ctx context.Context, account string, from mail.Addr
 	if !ok || !dok {
 		return false, nil
 	}
-	if _, ours := a.state.Load().domains[domain]; !ours {
+	if _, ours := a.held.domain(domain); !ours {
 		return false, nil
 	}
 	self, err := a.find(ctx, who)

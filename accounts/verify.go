@@ -80,7 +80,7 @@ func (v *verifier) name(ctx context.Context, kv store.KV) error {
 	if c, cok := canonical(addr); !ok || !cok || c != addr {
 		return v.fault("name %q is not in canonical form", kv.Key)
 	}
-	if _, ok := v.a.state.Load().domains[addr.Domain]; !ok {
+	if _, ok := v.a.held.domain(addr.Domain); !ok {
 		if err := v.fault("name %s is in a domain that is not known", addr); err != nil {
 			return err
 		}
