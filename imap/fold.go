@@ -14,24 +14,47 @@ import (
 // case, then decomposed, compatibility forms too. Octets that are not UTF-8 stay as they are.
 func AppendFold[S ~string | ~[]byte](dst []byte, s S) []byte {
 	for i := 0; i < len(s); {
-		c := s[i]
-		if c < utf8.RuneSelf {
-			if c >= 'a' && c <= 'z' {
-				c -= 'a' - 'A'
-			}
-			dst = append(dst, c)
+		start := i
+		for i < len(s) && s[i] < utf8.RuneSelf {
 			i++
+		}
+		if i > start {
+			at := len(dst)
+			dst = append(dst, s[start:i]...)
+			upperASCII(dst[at:])
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
 		if r == utf8.RuneError && n <= 1 {
-			dst = append(dst, c)
+			dst = append(dst, s[i])
 			i++
 			continue
 		}
-		var enc [utf8.UTFMax]byte
-		dst = norm.NFKD.Append(dst, enc[:utf8.EncodeRune(enc[:], unicode.ToTitle(r))]...)
+		dst = appendFoldRune(dst, unicode.ToTitle(r))
 		i += n
+	}
+	return dst
+}
+
+func upperASCII(b []byte) {
+	for i, c := range b {
+		if c >= 'a' && c <= 'z' {
+			b[i] = c - ('a' - 'A')
+		}
+	}
+}
+
+// appendFoldRune appends the decomposition of a character.
+func appendFoldRune(dst []byte, r rune) []byte {
+	at := len(dst)
+	dst = utf8.AppendRune(dst, r)
+	if r >= 0xac00 && r <= 0xd7a3 { // Hangul syllables are decomposed by rule, not by table
+		own := [utf8.UTFMax]byte{}
+		n := copy(own[:], dst[at:])
+		return norm.NFKD.Append(dst[:at], own[:n]...)
+	}
+	if d := norm.NFKD.Properties(dst[at:]).Decomposition(); d != nil {
+		return append(dst[:at], d...)
 	}
 	return dst
 }
