@@ -135,8 +135,9 @@ func FuzzReply(f *testing.F) {
 			t.Fatalf("%q gave %+v", b, r)
 		}
 		out := appendReply(nil, r, true, true)
-		w.init(&memConn{r: bytes.NewReader(out)})
-		again, err := w.readReply(1000, maxReplyText+30)
+		var v wire
+		v.init(&memConn{r: bytes.NewReader(out)})
+		again, err := v.readReply(1000, maxReplyText+30)
 		if err != nil || again.Code != r.Code {
 			t.Fatalf("%q, written %q, gave %+v, %v", b, out, again, err)
 		}
