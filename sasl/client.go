@@ -1,6 +1,7 @@
 package sasl
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/subtle"
@@ -252,4 +253,38 @@ func (s *scramClient) Done() error {
 		return ErrServer
 	}
 	return nil
+}
+
+// ClientAuth chooses the mechanism when the server has said what it offers. It has the form that package smtp
+// asks for, and holds the exchange of one connection: make one for each.
+type ClientAuth struct {
+	Config ClientConfig // its TLS is set by Start
+	client Client
+}
+
+// Start begins the exchange with the strongest of the mechanisms offered.
+func (a *ClientAuth) Start(_ context.Context, offered []string, state *tls.ConnectionState) (mechanism string, initial []byte, err error) {
+	c := a.Config
+	c.TLS = state
+	if a.client, err = NewClient(offered, c); err != nil {
+		return "", nil, err
+	}
+	initial, err = a.client.Start()
+	return a.client.Mechanism(), initial, err
+}
+
+// Next answers a challenge.
+func (a *ClientAuth) Next(_ context.Context, challenge []byte) ([]byte, error) {
+	if a.client == nil {
+		return nil, ErrServer
+	}
+	return a.client.Next(challenge)
+}
+
+// Done is asked after the server's success, as that of Client.
+func (a *ClientAuth) Done() error {
+	if a.client == nil {
+		return ErrServer
+	}
+	return a.client.Done()
 }

@@ -91,3 +91,35 @@ func TestHostileServer(t *testing.T) {
 		t.Errorf("a wrong server signature passes: %v", err)
 	}
 }
+
+func TestClientAuth(t *testing.T) {
+	server, client, _ := tlsPair(t, tls.VersionTLS13, false)
+	auth := New(testConfig())
+	a := &ClientAuth{Config: ClientConfig{User: "alice@example.test", Password: "pencil"}}
+	if _, err := a.Next(t.Context(), nil); err == nil || a.Done() == nil {
+		t.Error("goes on before its start")
+	}
+	if _, _, err := a.Start(t.Context(), []string{"PLAIN"}, nil); !errors.Is(err, ErrNoMechanism) {
+		t.Error("PLAIN in clear:", err)
+	}
+	mechanism, response, err := a.Start(t.Context(), auth.Mechanisms(session(server)), client)
+	if err != nil || mechanism != ScramSHA256Plus {
+		t.Fatal(mechanism, err)
+	}
+	x, err := auth.Start(t.Context(), session(server), mechanism)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for done := false; !done; {
+		var challenge []byte
+		if challenge, done, err = x.Next(t.Context(), response); err != nil {
+			t.Fatal(err)
+		}
+		if response, err = a.Next(t.Context(), challenge); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Done(); err != nil {
+		t.Error(err)
+	}
+}
