@@ -46,7 +46,8 @@ func parseRoute(r Route) (hop, error) {
 	if strings.HasPrefix(h.pattern, ".") {
 		h.pattern = "*" + h.pattern
 	}
-	if bare := strings.TrimPrefix(h.pattern, "*."); bare != "*" {
+	if h.pattern != "*" {
+		bare := strings.TrimPrefix(h.pattern, "*.")
 		a := asciiDomain(bare)
 		if !mail.IsDomain(a) {
 			return hop{}, fmt.Errorf("qm: route domain %q is not a domain, *.domain or *", r.Domain)
