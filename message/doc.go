@@ -10,10 +10,22 @@
 //		fmt.Println(part.Type, part.BodyStart, part.End)
 //	}
 //
-// A part's content is then read from wherever the message is kept, through DecodeBody and DecodeCharset.
+// A part's content is then read from wherever the message is kept, through DecodeBody and DecodeCharset, or PartText
+// for both and without markup. Field values are read by DecodeText, ParseAddressList, ParseDate, ParseMediaType and
+// MessageIDs:
+//
+//	for _, a := range message.ParseAddressList(root.Header.Get("To")) {
+//		fmt.Println(a.Name, a.Address)
+//	}
+//
+// A Writer makes messages; a HeaderEditor changes the header of one that streams through it:
+//
+//	e := message.NewHeaderEditor(w, message.EditOptions{Remove: []string{"Bcc"}})
+//	io.Copy(e, content)
+//	err := e.Close()
 //
 // Promises. Parsing never fails: any sequence of octets is a message, broken ones give the structure that most
 // readers would see. No message is held in memory: only header blocks are kept, up to Limits. What comes from
-// outside costs time proportional to its size. Nothing here keeps state between calls; a Parser belongs to one
-// goroutine, a finished Part may be read by many.
+// outside costs time proportional to its size. Values written never end their field. Nothing here keeps state between
+// calls; a Parser, Writer or HeaderEditor belongs to one goroutine, a finished Part may be read by many.
 package message

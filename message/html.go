@@ -8,7 +8,7 @@ import (
 )
 
 // HTMLText extracts the text of an HTML document that is in UTF-8, for previews and searching: no markup, comments,
-// scripts or styles, entities decoded, white space made single, a new line where a block begins. It is not meant for
+// title, scripts or styles, entities decoded, white space made single, a new line where a block begins. It is not meant for
 // showing. Memory does not depend on the document. Errors are those of r.
 func HTMLText(r io.Reader) io.Reader { return newBodyReader(r, &htmlText{newline: true}) }
 
@@ -33,7 +33,7 @@ const (
 	htmlBang                // after "<!"
 	htmlComment             // in a comment
 	htmlInEntity            // after "&"
-	htmlDiscarded           // in a script or style, up to its end tag
+	htmlDiscarded           // in a script, style or title, up to its end tag
 )
 
 // Longest tag name and entity that mean anything, in octets.
@@ -204,17 +204,15 @@ func (h *htmlText) bang(c byte) {
 func (h *htmlText) endTag(dst []byte) []byte {
 	h.state = htmlInText
 	switch name := string(h.name); name {
-	case "script", "style", "title", "textarea":
-		if !h.closing && (name == "script" || name == "style") {
+	case "script", "style", "title":
+		if !h.closing {
 			h.state, h.discard = htmlDiscarded, name
 			h.name = h.name[:0]
-		} else {
-			dst = h.breakLine(dst)
 		}
 	case "td", "th":
 		h.blank = true
 	case "p", "div", "br", "tr", "li", "ul", "ol", "dl", "dt", "dd", "table", "h1", "h2", "h3", "h4", "h5", "h6",
-		"hr", "pre", "blockquote", "center", "body", "head", "section", "article", "header", "footer", "option":
+		"hr", "pre", "blockquote", "textarea", "center", "body", "head", "section", "article", "header", "footer", "option":
 		dst = h.breakLine(dst)
 	}
 	return dst

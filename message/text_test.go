@@ -257,7 +257,7 @@ func TestHTMLText(t *testing.T) {
 		"AT&T":                                   "AT&T",
 		"cut <b":                                 "cut",
 		"<td>a</td><td>b</td>":                   "a b",
-		"<title>T</title><body>x":                "T\nx",
+		"<title>T</title><body>x":                "x",
 	} {
 		b, err := io.ReadAll(HTMLText(&smallReader{[]byte(in), 2}))
 		if got := strings.TrimSpace(string(b)); got != want || err != nil {

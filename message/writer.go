@@ -64,7 +64,7 @@ func NewWriter(w io.Writer, o WriterOptions) *Writer {
 // Field writes an unstructured field, such as Subject, encoded where needed and folded.
 func (w *Writer) Field(name, value string) {
 	if w.o.UTF8 {
-		w.RawField(name, value)
+		w.RawField(name, cleanText(value))
 		return
 	}
 	w.RawField(name, EncodeText(value))
