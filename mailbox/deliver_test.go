@@ -252,3 +252,49 @@ func TestNewerFormat(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestPreview(t *testing.T) {
+	for want, content := range map[string]string{
+		"Body number 1.": letter(1),
+		"":               "Subject: x\r\n\r\n",
+		"caf\u00e9 is 1 < 2": "Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\nContent-Type: text/html; charset=iso-8859-1\r\n" +
+			"Content-Transfer-Encoding: quoted-printable\r\n\r\n<p>caf=E9\r\n <b>is</b> 1 &lt; 2</p>\r\n--b--\r\n",
+		strings.Repeat("w ", previewRunes/2): "\r\n" + strings.Repeat(" w\r\n", 10000),
+	} {
+		m := newBox(t, Config{})
+		a := login(t, m, 1)
+		put(t, a, "INBOX", imap.AppendOptions{}, content)
+		box, _ := choose(t, a, "INBOX")
+		for msg, err := range box.Fetch(context.Background(), everything(), imap.NeedPreview) {
+			if err != nil || strings.TrimSpace(msg.Preview) != strings.TrimSpace(want) {
+				t.Errorf("%q, not %q (%v)", msg.Preview, want, err)
+			}
+		}
+	}
+}
+
+func TestThreads(t *testing.T) {
+	m := newBox(t, Config{})
+	a := login(t, m, 1)
+	mail := func(id, irt, refs string) string {
+		return "Message-ID: <" + id + "@x>\r\nIn-Reply-To: " + irt + "\r\nReferences: " + refs + "\r\n\r\nbody " + id + "\r\n"
+	}
+	put(t, a, "INBOX", imap.AppendOptions{}, mail("a", "", ""), mail("b", "<a@x>", "<a@x>"), mail("other", "", ""))
+	put(t, a, "Sent", imap.AppendOptions{}, mail("late", "", "<never@x> <b@x>"))
+	deliver(t, m, mail("last", "<late@x>", ""), rcpt(1), rcpt(2))
+	threads := map[string][]string{}
+	for _, name := range []string{"INBOX", "Sent"} {
+		box, _ := choose(t, a, name)
+		for msg, err := range box.Fetch(context.Background(), everything(), imap.NeedIDs|imap.NeedContent) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, id, _ := strings.Cut(read(t, msg), "\r\n\r\nbody ")
+			threads[msg.ThreadID] = append(threads[msg.ThreadID], strings.TrimSpace(id))
+		}
+	}
+	if len(threads) != 2 || len(threads[threadName(1, 1)]) != 4 || len(threads[threadName(1, 3)]) != 1 {
+		t.Error(threads)
+	}
+	verify(t, m)
+}

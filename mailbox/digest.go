@@ -21,9 +21,9 @@ type digest struct {
 const maxThreadIDs = 12
 
 // makeDigest turns a parsed message into what is kept of it.
-func (m *Mailbox) makeDigest(root *message.Part) digest {
+func (m *Mailbox) makeDigest(root *message.Part, head []byte) digest {
 	var d digest
-	d.shared = appendShared(make([]byte, 0, 1024), root, m.limits.SummaryOctets)
+	d.shared = appendShared(make([]byte, 0, 1024), root, head, m.limits.SummaryOctets)
 	d.header, d.cut = appendCommon(nil, &root.Header, m.limits.HeaderRowOctets)
 	d.cut = d.cut || root.Header.Truncated()
 	d.ids = m.threadIDs(&root.Header)
@@ -32,15 +32,15 @@ func (m *Mailbox) makeDigest(root *message.Part) digest {
 
 // appendShared appends preview, envelope, BODY, BODYSTRUCTURE and parts. Structure that would be larger than limit
 // is kept as one part of no known type, an envelope that would be as one without anything: such mail is hostile.
-func appendShared(b []byte, root *message.Part, limit int) []byte {
+func appendShared(b []byte, root *message.Part, head []byte, limit int) []byte {
 	start := len(b)
-	b = append(b, 0) // no preview
+	b = appendSized(b, func(b []byte) []byte { return appendPreview(b, root, head) })
+	at := len(b)
 	b = appendSized(b, func(b []byte) []byte { return imap.AppendEnvelope(b, root.Header) })
 	if len(b)-start > limit/2 {
-		b = append(b[:start], 0)
-		b = appendSized(b, func(b []byte) []byte { return imap.AppendEnvelope(b, message.Header{}) })
+		b = appendSized(b[:at], func(b []byte) []byte { return imap.AppendEnvelope(b, message.Header{}) })
 	}
-	at := len(b)
+	at = len(b)
 	b = appendStructure(b, root)
 	if len(b)-start > limit {
 		b = appendStructure(b[:at], &message.Part{

@@ -18,6 +18,7 @@ type intake struct {
 	mac    hash.Hash
 	parser *message.Parser
 	size   int64
+	head   []byte // the first previewHead octets
 	err    error
 
 	staged store.Staged
@@ -35,6 +36,9 @@ func (m *Mailbox) newIntake(ctx context.Context) (*intake, error) {
 		return nil, fmt.Errorf("mailbox: stage: %w", err)
 	}
 	in := &intake{m: m, w: w, mac: m.mac('b'), parser: message.NewParser(m.limits.Message)}
+	if b, _ := m.heads.Get().(*[]byte); b != nil {
+		in.head = (*b)[:0]
+	}
 	return in, nil
 }
 
@@ -65,6 +69,9 @@ func (in *intake) Write(p []byte) (int, error) {
 		in.err = fmt.Errorf("mailbox: stage: %w", err)
 		return 0, in.err
 	}
+	if room := previewHead - len(in.head); room > 0 {
+		in.head = append(in.head, p[:min(room, len(p))]...)
+	}
 	in.mac.Write(p)
 	in.parser.Write(p)
 	return len(p), nil
@@ -85,8 +92,17 @@ func (in *intake) close() error {
 	in.mac = nil
 	root := in.parser.Close()
 	in.parser = nil
-	in.digest = in.m.makeDigest(root)
+	in.digest = in.m.makeDigest(root, in.head)
+	in.giveHead()
 	return nil
+}
+
+// giveHead lets another message have the memory of head.
+func (in *intake) giveHead() {
+	if b := in.head; b != nil {
+		in.head = nil
+		in.m.heads.Put(&b)
+	}
 }
 
 // discard gives the content up, unless a batch has taken it.

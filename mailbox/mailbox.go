@@ -34,6 +34,7 @@ type Mailbox struct {
 	closed   bool
 
 	commits sync.Pool // of *commit, empty
+	heads   sync.Pool // of *[]byte: the beginnings of messages
 	macs    sync.Pool // of hash.Hash: HMAC with the key of the house
 	bodies  bodyTable
 	buckets buckets
