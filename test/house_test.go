@@ -20,6 +20,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/emersion/go-sasl"
 )
 
 // patience is the longest that anything is waited for. Nothing is asserted about time.
@@ -253,7 +254,7 @@ func (h *house) imap(user string) *imapclient.Client {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if err := c.Login(user, password).Wait(); err != nil {
+	if err := c.Authenticate(sasl.NewPlainClient("", user, password)); err != nil { // LOGIN has no way to say ü
 		h.t.Fatal(err)
 	}
 	return c

@@ -153,9 +153,11 @@ func (h *House) imap(conf *tls.Config, auth mail.Authenticator) ([]planned, erro
 	make := func(implicit bool) *imap.Server {
 		return &imap.Server{Backend: h.mailbox.Backend(), Auth: auth, TLSConfig: conf, ImplicitTLS: implicit,
 			PlaintextLoopback: h.conf.Mailbox.PlaintextLoopback, Hostname: h.conf.Hostname, Service: "mailbox",
-			ID:     []imap.ServerID{{Name: "name", Value: "samotop"}},
-			Limits: imap.Limits{MessageOctets: h.conf.MTA.MaxMessageBytes},
-			Log:    h.log.With("room", "imap")}
+			ID: []imap.ServerID{{Name: "name", Value: "samotop"}},
+			// mbsync and mutt end what they compress with Z_PARTIAL_FLUSH, after which Go's decompressor waits for more.
+			Disable: []string{"COMPRESS=DEFLATE"},
+			Limits:  imap.Limits{MessageOctets: h.conf.MTA.MaxMessageBytes},
+			Log:     h.log.With("room", "imap")}
 	}
 	plain, implicit := make(false), make(true)
 	var ls []config.Listen
