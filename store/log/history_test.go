@@ -452,7 +452,7 @@ func (h *history) reborn(loss disk.Loss) {
 		h.did["crash-in-recovery"]++
 	}
 	h.sim.Faults = nil
-	if h.broken() {
+	if h.broken() || h.e.isFenced() != nil {
 		h.reborn(loss)
 		return
 	}
@@ -546,4 +546,8 @@ func TestHistories(t *testing.T) {
 		newHistory(t, first+uint64(i), did).run(120)
 	}
 	t.Log(did)
+}
+
+func putBody(k, own string, s store.Staged) *store.Batch {
+	return &store.Batch{Blobs: []store.Staged{s}, Ops: []store.Op{store.PutBlob([]byte(k), []byte(own), 0)}}
 }
