@@ -82,6 +82,7 @@ type Status struct {
 	Unseen        uint32
 	Deleted       uint32
 	Size          int64
+	DeletedSize   int64 // of the messages that are \Deleted (RFC 9208 section 4.1.4)
 	HighestModSeq ModSeq
 }
 

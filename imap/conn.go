@@ -93,6 +93,7 @@ func (c *conn) serve(ctx context.Context) {
 		}
 	}
 	_ = c.flush()
+	_ = c.nc.Close() // under TLS, with its own good-bye
 }
 
 func (c *conn) greet() {

@@ -16,7 +16,8 @@ func (c *conn) statesOf(verb string) state {
 	case "STARTTLS", "LOGIN", "AUTHENTICATE":
 		return stateNot
 	case "ENABLE", "SELECT", "EXAMINE", "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "LIST", "LSUB",
-		"NAMESPACE", "STATUS", "APPEND", "IDLE", "COMPRESS", "UNAUTHENTICATE":
+		"NAMESPACE", "STATUS", "APPEND", "IDLE", "COMPRESS", "UNAUTHENTICATE",
+		"GETQUOTA", "GETQUOTAROOT", "SETQUOTA", "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "MYRIGHTS", "GETMETADATA", "SETMETADATA":
 		return inAuth
 	case "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "FETCH", "STORE", "COPY", "MOVE",
 		"REPLACE", "UID REPLACE", "SORT", "THREAD", "UID SORT", "UID THREAD", "UID EXPUNGE", "UID SEARCH", "UID FETCH", "UID STORE", "UID COPY", "UID MOVE":
@@ -86,6 +87,14 @@ func (c *conn) exec(ctx context.Context, verb string, p *parser) error {
 		return c.cmdAppend(ctx, p)
 	case "COMPRESS":
 		return c.cmdCompress(p)
+	case "GETQUOTA", "GETQUOTAROOT", "SETQUOTA":
+		return c.cmdQuota(ctx, p, verb)
+	case "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "MYRIGHTS":
+		return c.cmdACL(ctx, p, verb)
+	case "GETMETADATA":
+		return c.cmdGetMetadata(ctx, p)
+	case "SETMETADATA":
+		return c.cmdSetMetadata(ctx, p)
 	}
 	return c.execSelected(ctx, verb, p)
 }

@@ -269,11 +269,12 @@ const (
 	statusSize
 	statusModSeq
 	statusAppendLimit
+	statusDeletedStorage
 	statusID
 )
 
 var statusNames = [...]string{
-	"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ", "APPENDLIMIT", "MAILBOXID",
+	"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ", "APPENDLIMIT", "DELETED-STORAGE", "MAILBOXID",
 }
 
 // statusItems reads the list of STATUS items.
@@ -334,6 +335,7 @@ func (c *conn) tellStatus(name string, items statusItem, st *Status) {
 	values := [...]uint64{
 		uint64(st.Messages), uint64(st.Recent), uint64(st.UIDNext), uint64(st.UIDValidity), uint64(st.Unseen),
 		uint64(st.Deleted), uint64(max(st.Size, 0)), uint64(max(st.HighestModSeq, 1)), uint64(c.limits.MessageOctets),
+		uint64(max(st.DeletedSize, 0)),
 	}
 	sep := " ("
 	for i, v := range values {
@@ -368,6 +370,9 @@ type listOptions struct {
 	recursive bool // selection RECURSIVEMATCH
 	retSub    bool // return SUBSCRIBED
 	status    statusItem
+	rights    bool     // return MYRIGHTS (RFC 8440)
+	metadata  []string // return METADATA (RFC 9590)
+	metaOpts  metadataOptions
 }
 
 // cmdList: RFC 9051 section 6.3.9, RFC 5258.
@@ -412,11 +417,28 @@ func (c *conn) tellList(ctx context.Context, t *tree, o *listOptions) error {
 				c.tellStatus(n.Name, o.status, &st)
 			}
 		}
+		if chosen && !n.NonExistent {
+			c.tellMore(ctx, n.Name, o)
+		}
 		if err := c.spill(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// tellMore writes what LIST returns of a mailbox by options that the backend may support; errors leave it out.
+func (c *conn) tellMore(ctx context.Context, name string, o *listOptions) {
+	if a, ok := c.account.(ACLs); ok && o.rights {
+		if rights, err := a.MyRights(ctx, name); err == nil {
+			c.tellRights("MYRIGHTS", name, rights)
+		}
+	}
+	if md, ok := c.account.(Metadata); ok && o.metadata != nil {
+		if entries, err := md.Entries(ctx, name); err == nil {
+			c.tellMetadata(name, o.metadata, entries, &o.metaOpts)
+		}
+	}
 }
 
 // tellFolder writes one LIST or LSUB.

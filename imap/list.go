@@ -248,6 +248,22 @@ func (c *conn) returnOptions(p *parser, o *listOptions) (err error) {
 			if o.status, err = c.statusItems(p); err != nil {
 				return err
 			}
+		case "MYRIGHTS":
+			if _, ok := c.account.(ACLs); !ok {
+				return errNoExtension
+			}
+			o.rights = true
+		case "METADATA":
+			if _, ok := c.account.(Metadata); !ok {
+				return errNoExtension
+			}
+			if err := p.sp(); err != nil {
+				return err
+			}
+			o.metaOpts = metadataOptions{maxSize: -1}
+			if o.metadata, err = p.entryNames(); err != nil {
+				return err
+			}
 		default:
 			return bad("there is no LIST return option %s", clip(w))
 		}

@@ -43,7 +43,16 @@ func (c *conn) capabilities() string {
 	add("IDLE", "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "CHILDREN", "SPECIAL-USE", "ESEARCH", "LIST-EXTENDED",
 		"LIST-STATUS", "STATUS=SIZE", "CONDSTORE", "QRESYNC", "WITHIN", "SEARCHRES", "SORT", "SORT=DISPLAY", "ESORT",
 		"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "MULTIAPPEND", "BINARY", "OBJECTID", "SAVEDATE", "PREVIEW",
-		"CREATE-SPECIAL-USE", "UTF8=ACCEPT", "PARTIAL", "UIDONLY", "REPLACE", "UNAUTHENTICATE", "INPROGRESS")
+		"CREATE-SPECIAL-USE", "UTF8=ACCEPT", "PARTIAL", "UIDONLY", "REPLACE", "UNAUTHENTICATE", "INPROGRESS", "I18NLEVEL=1")
+	if _, ok := c.account.(Quotas); ok {
+		add("QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTASET")
+	}
+	if _, ok := c.account.(ACLs); ok {
+		add("ACL", "RIGHTS=kxte", "LIST-MYRIGHTS")
+	}
+	if _, ok := c.account.(Metadata); ok {
+		add("METADATA", "LIST-METADATA")
+	}
 	if c.offers("APPENDLIMIT") {
 		b.WriteString(" APPENDLIMIT=" + strconv.FormatInt(c.limits.MessageOctets, 10))
 	}

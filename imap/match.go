@@ -363,7 +363,11 @@ func (f *folder) lookPart(ctx context.Context, content Content, p *Part) error {
 		return nil
 	}
 	body := message.DecodeBody(newContentReader(ctx, content, p.BodyStart, p.End), p.Encoding)
-	if err := f.read(message.DecodeCharset(body, p.Charset)); err != nil || p.Subtype != "html" || f.left == 0 {
+	text := body
+	if p.Charset != "utf-8" { // what is no UTF-8 in it is compared as it is
+		text = message.DecodeCharset(body, p.Charset)
+	}
+	if err := f.read(text); err != nil || p.Subtype != "html" || f.left == 0 {
 		return err
 	}
 	body = message.DecodeBody(newContentReader(ctx, content, p.BodyStart, p.End), p.Encoding)

@@ -29,7 +29,7 @@ func (b *Backend) Open(_ context.Context, s *mail.Session) (imap.Account, error)
 	defer b.mu.Unlock()
 	u := b.users[s.Login.Account]
 	if u == nil {
-		u = &user{boxes: map[string]*box{}, subs: map[string]bool{}, validity: 1_000_000, modseq: 1}
+		u = &user{boxes: map[string]*box{}, subs: map[string]bool{}, metadata: map[string][]imap.MetadataEntry{}, validity: 1_000_000, modseq: 1}
 		u.make("INBOX", nil)
 		b.users[s.Login.Account] = u
 	}
@@ -44,6 +44,8 @@ type user struct {
 	validity uint32 // last one given
 	modseq   imap.ModSeq
 	ids      int
+	quota    []imap.QuotaResource // limits
+	metadata map[string][]imap.MetadataEntry
 }
 
 // box is a mailbox. The lock of its user guards it.
@@ -59,6 +61,7 @@ type box struct {
 	recent   imap.UID   // messages from here on are \Recent to nobody yet
 	views    map[*view]struct{}
 	deleted  bool
+	acl      []imap.ACLEntry
 }
 
 type expunged struct {
@@ -146,6 +149,7 @@ func (b *box) status() imap.Status {
 		}
 		if m.flags.System&imap.FlagDeleted != 0 {
 			st.Deleted++
+			st.DeletedSize += int64(len(m.raw))
 		}
 		if m.uid >= b.recent {
 			st.Recent++

@@ -125,18 +125,23 @@ func (a *appender) Abort() error { return nil }
 
 func (a *appender) Commit(context.Context) (imap.AppendResult, error) {
 	var contents []*content
+	total := int64(0)
 	for _, buf := range a.all {
 		c, err := newContent(buf.Bytes())
 		if err != nil {
 			return imap.AppendResult{}, err
 		}
 		contents = append(contents, c)
+		total += c.Size()
 	}
 	u := a.box.user
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if a.box.deleted {
 		return imap.AppendResult{}, &imap.Error{Code: "TRYCREATE", Text: "mailbox is gone"}
+	}
+	if err := u.overQuota(len(contents), total); err != nil {
+		return imap.AppendResult{}, err
 	}
 	res := imap.AppendResult{UIDValidity: a.box.validity}
 	for i, c := range contents {

@@ -1,0 +1,212 @@
+package imap
+
+import (
+	"context"
+	"strconv"
+	"strings"
+)
+
+// metadataOptions of GETMETADATA (RFC 5464 section 4.2.1 and 4.2.2).
+type metadataOptions struct {
+	maxSize int64 // -1: none
+	depth   int   // 0, 1, or -1 for infinity
+}
+
+// cmdGetMetadata: RFC 5464 section 4.2. The options may stand before or, by an older draft, after the mailbox.
+func (c *conn) cmdGetMetadata(ctx context.Context, p *parser) error {
+	md, ok := c.account.(Metadata)
+	if !ok {
+		return errNoExtension
+	}
+	o := metadataOptions{maxSize: -1}
+	if p.peek() == '(' {
+		if err := o.read(p); err != nil {
+			return err
+		}
+		if err := p.sp(); err != nil {
+			return err
+		}
+	}
+	name, err := p.mailbox()
+	if err == nil {
+		err = p.sp()
+	}
+	if err != nil {
+		return err
+	}
+	names, err := p.entryNames()
+	if err == nil {
+		err = p.end()
+	}
+	if err != nil {
+		return err
+	}
+	entries, err := md.Entries(ctx, name)
+	if err != nil {
+		return err
+	}
+	c.tellMetadata(name, names, entries, &o)
+	return c.spill()
+}
+
+func (o *metadataOptions) read(p *parser) (err error) {
+	p.i++
+	for n := 0; n == 0 || !p.accept(')'); n++ {
+		if n > 0 {
+			if err := p.sp(); err != nil {
+				return err
+			}
+		}
+		w := p.word()
+		if err := p.sp(); err != nil {
+			return err
+		}
+		switch w {
+		case "MAXSIZE":
+			if o.maxSize, err = p.number64(); err != nil {
+				return err
+			}
+		case "DEPTH":
+			switch d := p.word(); d {
+			case "0":
+				o.depth = 0
+			case "1":
+				o.depth = 1
+			case "INFINITY":
+				o.depth = -1
+			default:
+				return bad("DEPTH is 0, 1 or infinity")
+			}
+		default:
+			return bad("there is no GETMETADATA option %s", clip(w))
+		}
+	}
+	return nil
+}
+
+// entryNames reads one entry name or a list of them.
+func (p *parser) entryNames() ([]string, error) {
+	paren := p.accept('(')
+	var names []string
+	for {
+		name, err := p.entryName()
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+		if err := p.tooMany(len(names) * 10); err != nil {
+			return nil, err
+		}
+		if !paren || p.accept(')') {
+			return names, nil
+		}
+		if err := p.sp(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// entryName reads an entry name and checks its form (RFC 5464 section 3.2).
+func (p *parser) entryName() (string, error) {
+	raw, err := p.astring()
+	if err != nil {
+		return "", err
+	}
+	name := strings.ToLower(string(raw))
+	ok := strings.HasPrefix(name, "/private/") || strings.HasPrefix(name, "/shared/") || name == "/private" || name == "/shared"
+	if !ok || strings.HasSuffix(name, "/") || strings.Contains(name, "//") || strings.ContainsAny(name, "*%") || !isASCII(name) {
+		return "", bad("entry name is not of the form /private/... or /shared/...")
+	}
+	return name, nil
+}
+
+// wanted reports whether an entry is asked for by name and depth.
+func (o *metadataOptions) wanted(entry string, names []string) bool {
+	for _, n := range names {
+		if entry == n {
+			return true
+		}
+		rest, below := strings.CutPrefix(entry, n+"/")
+		if below && (o.depth < 0 || o.depth == 1 && !strings.Contains(rest, "/")) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *conn) tellMetadata(mailbox string, names []string, entries []MetadataEntry, o *metadataOptions) {
+	c.begin()
+	count, longest := 0, 0
+	for _, e := range entries {
+		if !o.wanted(e.Name, names) {
+			continue
+		}
+		if o.maxSize >= 0 && int64(len(e.Value)) > o.maxSize {
+			longest = max(longest, len(e.Value))
+			continue
+		}
+		if count++; count == 1 {
+			c.out = append(c.out, "* METADATA "...)
+			c.name(mailbox)
+			c.out = append(c.out, " ("...)
+		} else {
+			c.out = append(c.out, ' ')
+		}
+		c.out = appendAString(c.out, []byte(e.Name))
+		c.out = appendString(append(c.out, ' '), e.Value)
+	}
+	if count > 0 {
+		c.say(")")
+	}
+	if longest > 0 {
+		c.code = "METADATA LONGENTRIES " + strconv.Itoa(longest)
+	}
+}
+
+// cmdSetMetadata: RFC 5464 section 4.3.
+func (c *conn) cmdSetMetadata(ctx context.Context, p *parser) error {
+	md, ok := c.account.(Metadata)
+	if !ok {
+		return errNoExtension
+	}
+	name, err := p.mailbox()
+	if err == nil {
+		err = p.sp()
+	}
+	if err == nil {
+		err = p.expect('(')
+	}
+	if err != nil {
+		return err
+	}
+	var entries []MetadataEntry
+	for n := 0; n == 0 || !p.accept(')'); n++ {
+		if n > 0 {
+			if err := p.sp(); err != nil {
+				return err
+			}
+		}
+		e := MetadataEntry{}
+		if e.Name, err = p.entryName(); err == nil {
+			err = p.sp()
+		}
+		if err != nil {
+			return err
+		}
+		value, err := p.nstring()
+		if err == nil {
+			err = p.tooMany(n * 10)
+		}
+		if err != nil {
+			return err
+		}
+		if value != nil {
+			e.Value = append([]byte{}, value...)
+		}
+		entries = append(entries, e)
+	}
+	if err := p.end(); err != nil {
+		return err
+	}
+	return md.SetEntries(ctx, name, entries)
+}

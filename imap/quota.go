@@ -1,0 +1,231 @@
+package imap
+
+import (
+	"context"
+	"strings"
+)
+
+var errNoExtension = bad("the server does not support this here")
+
+// cmdQuota: GETQUOTA, GETQUOTAROOT and SETQUOTA (RFC 9208 section 4.1).
+func (c *conn) cmdQuota(ctx context.Context, p *parser, verb string) error {
+	q, ok := c.account.(Quotas)
+	if !ok {
+		return errNoExtension
+	}
+	switch verb {
+	case "GETQUOTAROOT":
+		name, err := p.mailbox()
+		if err == nil {
+			err = p.end()
+		}
+		if err != nil {
+			return err
+		}
+		return c.quotaRoot(ctx, q, name)
+	case "SETQUOTA":
+		return c.setQuota(ctx, q, p)
+	}
+	root, err := p.astring()
+	if err == nil {
+		err = p.end()
+	}
+	if err != nil {
+		return err
+	}
+	return c.tellQuota(ctx, q, string(root))
+}
+
+func (c *conn) quotaRoot(ctx context.Context, q Quotas, mailbox string) error {
+	roots, err := q.QuotaRoots(ctx, mailbox)
+	if err != nil {
+		return err
+	}
+	c.begin()
+	c.out = append(c.out, "* QUOTAROOT "...)
+	c.name(mailbox)
+	for _, r := range roots {
+		c.out = appendString(append(c.out, ' '), r)
+	}
+	c.say()
+	for _, r := range roots {
+		if err := c.tellQuota(ctx, q, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *conn) tellQuota(ctx context.Context, q Quotas, root string) error {
+	res, err := q.Quota(ctx, root)
+	if err != nil {
+		return err
+	}
+	c.begin()
+	c.out = append(c.out, "* QUOTA "...)
+	c.out = appendString(c.out, root)
+	c.out = append(c.out, ' ', '(')
+	for i, r := range res {
+		if i > 0 {
+			c.out = append(c.out, ' ')
+		}
+		c.out = append(c.out, r.Name...)
+		c.out = append(c.out, ' ')
+		c.num(uint64(max(r.Usage, 0)))
+		c.out = append(c.out, ' ')
+		c.num(uint64(max(r.Limit, 0)))
+	}
+	c.say(")")
+	return nil
+}
+
+// setQuota: RFC 9208 section 4.1.3.
+func (c *conn) setQuota(ctx context.Context, q Quotas, p *parser) error {
+	root, err := p.astring()
+	if err == nil {
+		err = p.sp()
+	}
+	if err == nil {
+		err = p.expect('(')
+	}
+	if err != nil {
+		return err
+	}
+	var limits []QuotaResource
+	for n := 0; !p.accept(')'); n++ {
+		if n > 0 {
+			if err := p.sp(); err != nil {
+				return err
+			}
+		}
+		r := QuotaResource{Name: p.word()}
+		if r.Name == "" || n >= 10 {
+			return bad("SETQUOTA takes a list of resources and limits")
+		}
+		if err := p.sp(); err != nil {
+			return err
+		}
+		if r.Limit, err = p.number64(); err != nil {
+			return err
+		}
+		limits = append(limits, r)
+	}
+	if err := p.end(); err != nil {
+		return err
+	}
+	if err := q.SetQuota(ctx, string(root), limits); err != nil {
+		return err
+	}
+	return c.tellQuota(ctx, q, string(root))
+}
+
+// rightsKnown are the rights of RFC 4314 section 2.1; c and d are what older clients say.
+const rightsKnown = "lrswipkxteacd"
+
+// cmdACL: RFC 4314 section 3.
+func (c *conn) cmdACL(ctx context.Context, p *parser, verb string) error {
+	a, ok := c.account.(ACLs)
+	if !ok {
+		return errNoExtension
+	}
+	name, err := p.mailbox()
+	if err != nil {
+		return err
+	}
+	var args []string
+	for p.accept(' ') && len(args) < 3 {
+		s, err := p.astring()
+		if err != nil {
+			return err
+		}
+		args = append(args, string(s))
+	}
+	want := map[string]int{"GETACL": 0, "MYRIGHTS": 0, "DELETEACL": 1, "LISTRIGHTS": 1, "SETACL": 2}[verb]
+	if err := p.end(); err != nil || len(args) != want {
+		return bad("%s takes a mailbox and %d arguments", verb, want)
+	}
+	switch verb {
+	case "GETACL":
+		return c.tellACL(ctx, a, name)
+	case "MYRIGHTS":
+		rights, err := a.MyRights(ctx, name)
+		if err != nil {
+			return err
+		}
+		c.tellRights("MYRIGHTS", name, rights)
+		return nil
+	case "DELETEACL":
+		return a.SetACL(ctx, name, args[0], "")
+	case "LISTRIGHTS":
+		always, may, err := a.ListRights(ctx, name, args[0])
+		if err != nil {
+			return err
+		}
+		c.tellRights("LISTRIGHTS", name, append([]string{args[0], always}, may...)...)
+		return nil
+	}
+	return c.setACL(ctx, a, name, args[0], args[1])
+}
+
+func (c *conn) tellRights(verb, mailbox string, words ...string) {
+	c.begin()
+	c.out = append(c.out, "* "+verb+" "...)
+	c.name(mailbox)
+	for _, w := range words {
+		c.out = appendString(append(c.out, ' '), w)
+	}
+	c.say()
+}
+
+func (c *conn) tellACL(ctx context.Context, a ACLs, name string) error {
+	list, err := a.ACL(ctx, name)
+	if err != nil {
+		return err
+	}
+	var words []string
+	for _, e := range list {
+		words = append(words, e.Identifier, e.Rights)
+	}
+	c.tellRights("ACL", name, words...)
+	return nil
+}
+
+// setACL: rights may be preceded by "+" or "-" (RFC 4314 section 3.1).
+func (c *conn) setACL(ctx context.Context, a ACLs, name, id, rights string) error {
+	op := byte(0)
+	if rights != "" && (rights[0] == '+' || rights[0] == '-') {
+		op, rights = rights[0], rights[1:]
+	}
+	for _, r := range rights {
+		if !strings.ContainsRune(rightsKnown, r) {
+			return bad("there is no right %q", clip(string(r)))
+		}
+	}
+	rights = strings.NewReplacer("c", "k", "d", "xte").Replace(rights) // RFC 4314 section 2.1.1
+	if op != 0 {
+		list, err := a.ACL(ctx, name)
+		if err != nil {
+			return err
+		}
+		have := ""
+		for _, e := range list {
+			if e.Identifier == id {
+				have = e.Rights
+			}
+		}
+		rights = combineRights(have, rights, op)
+	}
+	return a.SetACL(ctx, name, id, rights)
+}
+
+// combineRights gives the rights in the order of rightsKnown.
+func combineRights(have, change string, op byte) string {
+	var out []rune
+	for _, r := range rightsKnown {
+		in, ch := strings.ContainsRune(have, r), strings.ContainsRune(change, r)
+		if in && !(ch && op == '-') || ch && op == '+' {
+			out = append(out, r)
+		}
+	}
+	return string(out)
+}
