@@ -333,6 +333,12 @@ func TestDialogues(t *testing.T) {
 			S: 504 5.5.4 *
 			C: AUTH PLAIN !
 			S: 501 5.5.2 *
+			C: AUTH PLAIN ` + strings.Repeat("AAAA", 3000) + `
+			S: 535 5.7.8 *
+			C: AUTH PLAIN ` + strings.Repeat("AAAA", 4000) + `
+			S: 500 5.5.2 Line too long
+			C: NOOP ` + strings.Repeat("AAAA", 3000) + `
+			S: 500 5.5.2 Line too long
 			C: AUTH PLAIN
 			S: 334 
 			C: *

@@ -238,6 +238,9 @@ func (ses *session) next() {
 		ses.w.shrink()
 	}
 	line, err := ses.readLine(ses.maxLine())
+	if err == nil && len(line)+2 > MaxLineOctets && !ses.peerTrusted && parseCommand(string(line[:5])).verb != verbAUTH {
+		err = errLineTooLong
+	}
 	switch {
 	case err == nil:
 		ses.do(parseCommand(string(line)))
@@ -253,6 +256,9 @@ func (ses *session) next() {
 func (ses *session) maxLine() int {
 	if ses.peerTrusted {
 		return maxTrustedLineOctets
+	}
+	if ses.st.rules.auth { // AUTH with an initial response
+		return MaxAuthLineOctets
 	}
 	return MaxLineOctets
 }
