@@ -108,16 +108,31 @@ func (t *transaction) owe(r *recipientRow) {
 
 func (t *transaction) Trace(fields ...mail.Field) { t.row.trace = append(t.row.trace, fields...) }
 
+var errOrder = errors.New("qm: the content has ended")
+
+// stage begins the body.
+func (t *transaction) stage() (err error) {
+	if t.w != nil {
+		return nil
+	}
+	if t.w, err = t.q.cfg.Engine.Stage(context.Background()); err != nil {
+		return err
+	}
+	if n := t.row.sender.Size; n > 0 && n <= int64(t.q.cfg.Limits.MaxMemoryBodyBytes) {
+		t.body = make([]byte, 0, n+n/8+512)
+	}
+	return nil
+}
+
 func (t *transaction) Write(p []byte) (int, error) {
-	if t.w == nil {
-		w, err := t.q.cfg.Engine.Stage(context.Background())
-		if err != nil {
-			return 0, err
-		}
-		t.w = w
-		if n := t.row.sender.Size; n > 0 && n <= int64(t.q.cfg.Limits.MaxMemoryBodyBytes) {
-			t.body = make([]byte, 0, n+n/8+512)
-		}
+	switch {
+	case len(p) == 0:
+		return 0, nil
+	case t.done || t.staged != nil:
+		return 0, errOrder
+	}
+	if err := t.stage(); err != nil {
+		return 0, err
 	}
 	t.row.size += int64(len(p))
 	if t.row.size > t.q.cfg.Limits.MaxMessageBytes {
@@ -147,7 +162,7 @@ func (t *transaction) Prepare(ctx context.Context) ([]mail.Reply, error) {
 
 func (t *transaction) prepare() (err error) {
 	if t.done {
-		return errors.New("qm: the transaction is over")
+		return errOrder
 	}
 	if t.staged != nil {
 		return nil
@@ -161,10 +176,8 @@ func (t *transaction) prepare() (err error) {
 	if hops > t.q.cfg.Limits.MaxHops+1 { // that of our own front door does not count
 		return errLoop
 	}
-	if t.w == nil {
-		if _, err := t.Write(nil); err != nil {
-			return err
-		}
+	if err := t.stage(); err != nil {
+		return err
 	}
 	t.staged, err = t.w.Close()
 	return err

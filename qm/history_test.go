@@ -40,7 +40,8 @@ func TestHistories(t *testing.T) {
 
 type history struct {
 	*world
-	rnd     *mrand.Rand
+	rnd     *mrand.Rand // of the world, under mu
+	own     *mrand.Rand // of the test
 	e       *mem.Engine
 	q       *QM
 	done    chan error
@@ -56,7 +57,7 @@ type history struct {
 type copied struct{ at time.Time }
 
 func newHistory(t *testing.T, seed uint64) *history {
-	h := &history{world: newWorld(t), rnd: mrand.New(mrand.NewPCG(seed, 7)), e: mem.New(mem.Options{}), crashes: map[int64]bool{},
+	h := &history{world: newWorld(t), rnd: mrand.New(mrand.NewPCG(seed, 7)), own: mrand.New(mrand.NewPCG(seed, 8)), e: mem.New(mem.Options{}), crashes: map[int64]bool{},
 		crash: make(chan struct{}, 1), sent: map[string]bool{}, copies: map[string][]copied{}, unsure: map[string]bool{}}
 	for i := range 6 {
 		h.site(fmt.Sprintf("d%d.test", i))
@@ -66,12 +67,14 @@ func newHistory(t *testing.T, seed uint64) *history {
 
 func (h *history) chance(percent int) bool { return h.rnd.IntN(100) < percent }
 
+func (h *history) luck(percent int) bool { return h.own.IntN(100) < percent }
+
 func (h *history) start() {
 	cfg := h.config(h.e)
-	cfg.Rand = mrand.NewChaCha8([32]byte{byte(h.rnd.Uint32()), byte(h.rnd.Uint32())})
+	cfg.Rand = mrand.NewChaCha8([32]byte{byte(h.own.Uint32()), byte(h.own.Uint32())})
 	cfg.Local = lifeDoor{h, h.life}
-	cfg.Limits = Limits{MaxLineEntries: 1 + h.rnd.IntN(10), MaxConnections: 1 + h.rnd.IntN(8), MaxDestinations: 3 + h.rnd.IntN(10),
-		LeaseTime: 24 * time.Hour, MaxMemoryBytes: int64(h.rnd.IntN(1000)), MaxSendRecipients: 1 + h.rnd.IntN(3)}
+	cfg.Limits = Limits{MaxLineEntries: 1 + h.own.IntN(10), MaxConnections: 1 + h.own.IntN(8), MaxDestinations: 3 + h.own.IntN(10),
+		LeaseTime: 24 * time.Hour, MaxMemoryBytes: int64(h.own.IntN(1000)), MaxSendRecipients: 1 + h.own.IntN(3)}
 	h.q = h.open(cfg)
 	life := h.life
 	h.q.dial = func(ctx context.Context, l *line, ho host, strict bool) (peer, error) { return h.dialAt(life, ho) }
@@ -99,8 +102,8 @@ func (h *history) play() {
 		h.submitOne(i)
 		select {
 		case <-h.crash:
-		case <-time.After(time.Duration(h.rnd.IntN(100)) * time.Minute):
-			if !h.chance(15) {
+		case <-time.After(time.Duration(h.own.IntN(100)) * time.Minute):
+			if !h.luck(15) {
 				continue
 			}
 		}
@@ -110,7 +113,7 @@ func (h *history) play() {
 	h.mu.Lock()
 	h.life += 1000 // from now on no more crashes
 	for _, s := range h.sites {
-		s.down = s.down && h.chance(50)
+		s.down = s.down && h.luck(50)
 	}
 	h.mu.Unlock()
 	h.die()
@@ -127,14 +130,14 @@ func (h *history) play() {
 
 func (h *history) submitOne(i int) {
 	from := "sender" + itoa(i) + "@home.test"
-	if h.chance(10) {
+	if h.luck(10) {
 		from = ""
 	}
 	var to []mail.Recipient
-	for range 1 + h.rnd.IntN(4) {
-		a := fmt.Sprintf("u%d@d%d.test", h.rnd.IntN(5), h.rnd.IntN(6))
-		if h.chance(25) {
-			a = fmt.Sprintf("u%d@home.test", h.rnd.IntN(3))
+	for range 1 + h.own.IntN(4) {
+		a := fmt.Sprintf("u%d@d%d.test", h.own.IntN(5), h.own.IntN(6))
+		if h.luck(25) {
+			a = fmt.Sprintf("u%d@home.test", h.own.IntN(3))
 		}
 		dup := false
 		for _, r := range to {

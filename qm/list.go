@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -185,7 +186,7 @@ func matchAddress(want string, a mail.Address) bool {
 func (q *QM) Show(ctx context.Context, id string) (*Entry, error) {
 	n, err := ParseID(id)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrNoMessage, err)
 	}
 	var found *Entry
 	err = q.cfg.Engine.View(ctx, func(r store.Reader) error {

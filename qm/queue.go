@@ -43,7 +43,8 @@ type QM struct {
 	again    ring  // the others
 	workers  workers
 	done     []outcome
-	record   bool // the recorder is at work
+	room     sync.Cond // of mu: done has become shorter, or stop is set
+	record   bool      // the recorder is at work
 	cursor   uint64
 	rescan   bool
 	swept    time.Time // when no line could be forgotten
@@ -89,6 +90,7 @@ func Open(ctx context.Context, cfg Config) (*QM, error) {
 	q := &QM{cfg: cfg, routes: rs, ids: ids{lane: cfg.Lane}, rnd: mrand.NewChaCha8(seed), nextDue: never,
 		lines: map[string]*line{}, msgs: map[ID]*message{}, frozen: map[ID]bool{},
 		doneWake: make(chan struct{}, 1), scanWake: make(chan struct{}, 1), fatal: make(chan struct{}), drained: make(chan struct{})}
+	q.room.L = &q.mu
 	q.dial = q.dialSMTP
 	if err := q.takeLease(ctx); err != nil {
 		return nil, err
@@ -134,6 +136,7 @@ func (q *QM) check(err error) {
 	if q.stop == nil {
 		q.stop = err
 		close(q.fatal)
+		q.room.Broadcast()
 		q.cfg.Log.Error("the queue stops", "err", err)
 	}
 }
@@ -416,9 +419,15 @@ func (q *QM) take(l *line, again, delivered bool) []*entry {
 	return es
 }
 
+// maxPending is how many outcomes may wait for the recorder; then workers wait for it too.
+const maxPending = 1000
+
 // completed hands outcomes to the recorder.
 func (q *QM) completed(outs []outcome) {
 	q.mu.Lock()
+	for len(q.done) > maxPending && q.stop == nil {
+		q.room.Wait()
+	}
 	if q.stop == nil { // else nothing can be recorded any more
 		q.done = append(q.done, outs...)
 	}

@@ -121,6 +121,7 @@ func (q *QM) recorder(ctx context.Context) {
 				outs = outs[:maxRecord:maxRecord]
 			}
 			q.record = len(outs) > 0
+			q.room.Broadcast()
 			q.checkQuiet()
 			q.mu.Unlock()
 			if len(outs) == 0 {

@@ -97,7 +97,7 @@ func (w *workOn) replace(i int, change func(*recipientRow)) {
 func (q *QM) verb(ctx context.Context, id, name string, do func(*workOn) error) error {
 	n, err := ParseID(id)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrNoMessage, err)
 	}
 	if err := q.stopped(); err != nil {
 		return err

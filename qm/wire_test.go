@@ -13,6 +13,8 @@ import (
 	"github.com/samotop/samotop/mail/mailtest"
 	"github.com/samotop/samotop/smtp"
 	"github.com/samotop/samotop/smtp/smtptest"
+	"github.com/samotop/samotop/store"
+	"github.com/samotop/samotop/store/log"
 	"github.com/samotop/samotop/store/mem"
 )
 
@@ -31,9 +33,9 @@ func serve(t testing.TB, network, address string, s *smtp.Server) string {
 }
 
 // onSockets runs a queue that dials for real; eventually waits for what cannot be waited for in simulated time.
-func onSockets(t testing.TB, w *world, rs ...Route) *QM {
+func onSockets(t testing.TB, w *world, e store.Engine, rs ...Route) *QM {
 	t.Helper()
-	cfg := w.config(mem.New(mem.Options{}))
+	cfg := w.config(e)
 	cfg.Routes = rs
 	cfg.Log = nil
 	q, err := Open(context.Background(), cfg)
@@ -76,7 +78,7 @@ func TestOverSockets(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lmtp.sock")
 	serve(t, "unix", path, &smtp.Server{Door: lmtp, Hostname: "l.test", LMTP: true})
 	w := newWorld(t)
-	q := onSockets(t, w,
+	q := onSockets(t, w, mem.New(mem.Options{}),
 		Route{Domain: "clear.test", To: "smtp://" + serve(t, "tcp", "127.0.0.1:0", &smtp.Server{Door: clear, Hostname: "c.test"})},
 		Route{Domain: "sealed.test", To: "smtp://" + serve(t, "tcp", "127.0.0.1:0", &smtp.Server{Door: sealed, Hostname: "s.test", TLSConfig: serverTLS})},
 		Route{Domain: "half.test", To: "smtp://" + serve(t, "tcp", "127.0.0.1:0", &smtp.Server{Door: half, Hostname: "h.test", TLSConfig: broken})},
@@ -114,7 +116,7 @@ func TestRepliesOverSockets(t *testing.T) {
 		return nil
 	}}
 	w := newWorld(t)
-	q := onSockets(t, w, Route{Domain: "*", To: "smtp://" + serve(t, "tcp", "127.0.0.1:0", &smtp.Server{Door: rec, Hostname: "c.test"})})
+	q := onSockets(t, w, mem.New(mem.Options{}), Route{Domain: "*", To: "smtp://" + serve(t, "tcp", "127.0.0.1:0", &smtp.Server{Door: rec, Hostname: "c.test"})})
 	w.send(q, "a@home.test", "x@far.test", "y@far.test")
 	eventually(t, "no report", func() bool { return len(w.box("a@home.test")) == 1 })
 	if got := w.box("a@home.test")[0]; !strings.Contains(got, "no x here") || strings.Contains(got, "y@far.test") {
@@ -125,14 +127,27 @@ func TestRepliesOverSockets(t *testing.T) {
 	}
 }
 
-// BenchmarkRelay is submission to relayed, without the submitting protocol and a disk.
+// BenchmarkRelay is submission to relayed, without the submitting protocol: in memory and with the log on the disk.
 func BenchmarkRelay(b *testing.B) {
+	b.Run("mem", func(b *testing.B) { benchmarkRelay(b, mem.New(mem.Options{})) })
+	b.Run("log", func(b *testing.B) {
+		e, err := log.Open(context.Background(), log.Options{Dir: b.TempDir()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = e.Close() })
+		benchmarkRelay(b, e)
+	})
+}
+
+func benchmarkRelay(b *testing.B, e store.Engine) {
 	rec := &counter{}
 	w := newWorld(b)
-	q := onSockets(b, w, Route{Domain: "*", To: "smtp://" + serve(b, "tcp", "127.0.0.1:0", &smtp.Server{Door: rec, Hostname: "c.test"})})
+	q := onSockets(b, w, e, Route{Domain: "*", To: "smtp://" + serve(b, "tcp", "127.0.0.1:0", &smtp.Server{Door: rec, Hostname: "c.test"})})
 	body := letter + strings.Repeat("text text text text text text text text\r\n", 100)
 	from := mail.Sender{Address: addr("a@home.test"), Size: int64(len(body))}
 	b.ReportAllocs()
+	b.SetParallelism(5)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			if _, err := submit(context.Background(), q, from, body, mail.Recipient{Address: addr("x@far.test")}); err != nil {
