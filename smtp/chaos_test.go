@@ -95,6 +95,7 @@ func TestSlow(t *testing.T) {
 			t.Error(res, err)
 		}
 		c.Close()
+		time.Sleep(time.Minute) // the server's end
 	})
 }
 

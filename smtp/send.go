@@ -272,6 +272,7 @@ func (s *sending) data() error {
 	enc := &dotEncoder{w: out}
 	if _, err = enc.Write(s.prefix); err == nil {
 		if err = s.copy(enc, s.m.Body); err == nil {
+			s.res.Uncertain = true // from here on the end may arrive, whatever we are told about writing it
 			if err = enc.Close(); err == nil {
 				err = out.flush()
 			}
@@ -295,14 +296,14 @@ func (s *sending) copy(w io.Writer, r io.Reader) error {
 func (s *sending) cut(err error) error {
 	c := s.c
 	if err == errSmuggle { //nolint:errorlint // our own, unwrapped
-		c.broken = err
+		c.broken, s.res.Uncertain = err, false
 		s.all("", mail.NewReply(554, mail.Enhanced{5, 6, 0}, "Message has bare CR or LF and cannot be sent"))
 		return err
 	}
 	if c.ctx.Err() == nil && isWriteError(err) {
 		c.w.out = c.w.out[:0]
 		if r, rerr := c.read(5 * time.Second); rerr == nil && r.Code >= 400 {
-			s.res.Data = *r
+			s.res.Data, s.res.Uncertain = *r, false
 			s.all("DATA", r)
 		}
 	}

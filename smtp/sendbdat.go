@@ -93,6 +93,7 @@ func (s *sending) bdat() error {
 		if err != nil && !last {
 			return s.cut(err)
 		}
+		s.res.Uncertain = last
 		if err := s.sendChunk(out, buf[:n], last); err != nil {
 			return s.cut(err)
 		}
@@ -130,7 +131,7 @@ func (s *sending) chunkAnswer() (bool, error) {
 	if r.Positive() {
 		return true, nil
 	}
-	s.res.Data = *refusing(r)
+	s.res.Data, s.res.Uncertain = *refusing(r), false
 	s.all("DATA", &s.res.Data)
 	s.c.broken = &ReplyError{"BDAT", &s.res.Data}
 	return false, nil
@@ -162,6 +163,7 @@ func (s *sending) wholeChunk() error {
 		if sent > total || err == io.EOF && sent < total { //nolint:errorlint // our own reader
 			return s.cut(fmt.Errorf("content is not of the %d octets that were announced", s.m.Size))
 		}
+		s.res.Uncertain = sent == total
 		if _, werr := out.Write(buf[:n]); werr != nil {
 			return s.cut(werr)
 		}
