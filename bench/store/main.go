@@ -11,6 +11,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +30,19 @@ func main() {
 	flag.DurationVar(&c.seconds, "time", 2*time.Second, "length of a run")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds; medians are printed")
 	flag.StringVar(&c.only, "only", "", "run only cells whose name contains this")
+	profile := flag.String("cpuprofile", "", "write a CPU profile of all runs to this file")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			log.Fatal(err)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	if err := run(c); err != nil {
 		log.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/samotop/samotop/store"
 )
 
 // gateFS stands between Pebble and the disk, for when the disk fails. Pebble would try a failed flush again at once,
@@ -42,7 +43,7 @@ func (g gateFS) Remove(name string) error {
 func (e *Engine) isFenced() error {
 	select {
 	case <-e.fenced:
-		return errGate
+		return store.ErrFenced
 	default:
 		return nil
 	}
@@ -83,8 +84,6 @@ func (g gateFS) OpenDir(name string) (vfs.File, error) {
 }
 
 func (g gateFS) Unwrap() vfs.FS { return g.FS }
-
-var errGate = errors.New("the engine is fenced")
 
 type gateDir struct {
 	vfs.File

@@ -536,7 +536,7 @@ func number(name string, def int) int {
 // TestHistories runs seeded random histories with crashes: SAMOTOP_HISTORIES says how many (nightly 100000), and
 // SAMOTOP_SEED replays one.
 func TestHistories(t *testing.T) {
-	count := number("SAMOTOP_HISTORIES", 40)
+	count := number("SAMOTOP_HISTORIES", 25)
 	first := uint64(1)
 	if s := os.Getenv("SAMOTOP_SEED"); s != "" {
 		first, count = uint64(number("SAMOTOP_SEED", 1)), 1

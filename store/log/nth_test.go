@@ -75,7 +75,7 @@ func TestFailTheNth(t *testing.T) {
 			t.Errorf("the script has no %s", kind)
 		}
 	}
-	every := number("SAMOTOP_NTH", 23)
+	every := number("SAMOTOP_NTH", 71)
 	for how := range 3 {
 		for n := 1 + how*every/3; n <= calls; n += every {
 			failNth(t, int64(n), how)

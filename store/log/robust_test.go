@@ -1,0 +1,315 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/samotop/samotop/store"
+	"github.com/samotop/samotop/store/disk"
+)
+
+func put(k, v string) *store.Batch {
+	return &store.Batch{Ops: []store.Op{store.Put([]byte(k), []byte(v))}}
+}
+
+func mustOpen(t *testing.T, o Options) *Engine {
+	t.Helper()
+	e, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func mustCommit(t *testing.T, e store.Engine, b *store.Batch) {
+	t.Helper()
+	if err := store.Commit(context.Background(), e, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(e store.Engine, k string) (v string, err error) {
+	ctx := context.Background()
+	err = e.View(ctx, func(r store.Reader) error {
+		got, err := r.Get(ctx, []byte(k))
+		v = string(got)
+		return err
+	})
+	return v, err
+}
+
+func TestLockedSaysWho(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "db")
+	e := mustOpen(t, Options{Dir: dir})
+	defer e.Close()
+	_, err := Open(context.Background(), Options{Dir: dir})
+	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestNewerFormatIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "db")
+	if err := mustOpen(t, Options{Dir: dir}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "FORMAT")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = []byte(strings.Replace(string(text), "format 1,", "format 9,", 1))
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(context.Background(), Options{Dir: dir})
+	if !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), "format 9") {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := Open(context.Background(), Options{Dir: filepath.Dir(dir)}); !errors.Is(err, store.ErrFormat) {
+		t.Fatalf("a directory with other things: %v", err)
+	}
+}
+
+// crashed returns a disk on which n rows were committed one by one and none is in the index.
+func crashed(t *testing.T, n int) (*disk.Sim, Options) {
+	sim := disk.NewSim(1)
+	o := Options{Dir: "/db", FS: sim}
+	e := mustOpen(t, o)
+	for i := range n {
+		mustCommit(t, e, put(fmt.Sprint("k", i), "v"))
+	}
+	sim.PowerOff()
+	e.Close() // reports the fence, or nothing was going on
+	sim = sim.Crash(disk.Strict)
+	o.FS = sim
+	return sim, o
+}
+
+func flip(t *testing.T, sim *disk.Sim, name string, off int64) {
+	t.Helper()
+	f, err := sim.Open(name, disk.Write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, 1)
+	if _, err := f.ReadAt(b, off); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 0x40
+	if _, err := f.WriteAt(b, off); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDamageInTheMiddleIsRefused(t *testing.T) {
+	for _, within := range []int64{1, 20, 70, 90} {
+		sim, o := crashed(t, 10)
+		flip(t, sim, "/db/log/00000001.log", 3*disk.Align+within)
+		_, err := Open(context.Background(), o)
+		if !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "/db/log/00000001.log: offset 12288") {
+			t.Fatalf("got %v", err)
+		}
+		o.Rescue = true
+		e := mustOpen(t, o)
+		for i := range 10 {
+			_, err := read(e, fmt.Sprint("k", i))
+			if i == 3 != errors.Is(err, store.ErrNotFound) {
+				t.Errorf("after the rescue row %d: %v", i, err)
+			}
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.Rescue = false
+		if err := mustOpen(t, o).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTornTailIsCut(t *testing.T) {
+	sim, o := crashed(t, 10)
+	flip(t, sim, "/db/log/00000001.log", 9*disk.Align+70)
+	e := mustOpen(t, o)
+	defer e.Close()
+	if _, err := read(e, "k8"); err != nil {
+		t.Error(err)
+	}
+	if _, err := read(e, "k9"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("torn row: %v", err)
+	}
+	mustCommit(t, e, put("k9", "again"))
+}
+
+func TestLogShorterThanTheIndexIsRefused(t *testing.T) {
+	sim := disk.NewSim(1)
+	o := Options{Dir: "/db", FS: sim}
+	e := mustOpen(t, o)
+	for i := range 5 {
+		mustCommit(t, e, put(fmt.Sprint("k", i), "v"))
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := sim.Open("/db/log/00000001.log", disk.Write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(disk.Align); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(context.Background(), o); !errors.Is(err, store.ErrCorrupt) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestDamagedBodyIsNamed(t *testing.T) {
+	sim := disk.NewSim(1)
+	e := mustOpen(t, Options{Dir: "/db", FS: sim})
+	defer e.Close()
+	w, err := e.Stage(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(make([]byte, 200<<10))
+	s, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustCommit(t, e, putBody("b", "", s))
+	flip(t, sim, "/db/log/00000001.log", 100<<10)
+	ctx := context.Background()
+	err = e.View(ctx, func(r store.Reader) error {
+		v, err := r.Get(ctx, []byte("b"))
+		if err != nil {
+			return err
+		}
+		_, ref, err := store.SplitRef(v)
+		if err != nil {
+			return err
+		}
+		if _, err := r.Blob(ctx, nil, ref, 0, 60<<10); err != nil {
+			t.Errorf("a block that is sound: %v", err)
+		}
+		_, err = r.Blob(ctx, nil, ref, 70<<10, 60<<10)
+		return err
+	})
+	if !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "00000001.log: offset ") {
+		t.Errorf("got %v", err)
+	}
+	faults, err := e.Verify(ctx, nil)
+	if err != nil || len(faults) == 0 {
+		t.Errorf("verify: %+v, %v", faults, err)
+	}
+}
+
+func TestFence(t *testing.T) {
+	for _, op := range []disk.Op{disk.OpWrite, disk.OpSync} {
+		sim := disk.NewSim(1)
+		var failing bool
+		sim.Faults = func(c disk.Call) disk.Fault {
+			if failing && c.Op == op {
+				return disk.Fault{Err: disk.ErrIO}
+			}
+			return disk.Fault{}
+		}
+		told := make(chan error, 1)
+		e := mustOpen(t, Options{Dir: "/db", FS: sim, OnFence: func(err error) { told <- err }})
+		mustCommit(t, e, put("a", "1"))
+		failing = true
+		p, err := e.Submit(context.Background(), put("a", "2"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Wait(context.Background()); !errors.Is(err, store.ErrFenced) || !errors.Is(err, store.ErrUnknown) {
+			t.Errorf("%s: wait: %v", op, err)
+		}
+		failing = false
+		if err := <-told; !errors.Is(err, store.ErrFenced) {
+			t.Errorf("%s: told %v", op, err)
+		}
+		<-e.Fenced()
+		if _, err := e.Submit(context.Background(), put("a", "3")); !errors.Is(err, store.ErrFenced) {
+			t.Errorf("%s: submit: %v", op, err)
+		}
+		if _, err := e.Stage(context.Background()); !errors.Is(err, store.ErrFenced) {
+			t.Errorf("%s: stage: %v", op, err)
+		}
+		if v, err := read(e, "a"); err != nil || v != "1" {
+			t.Errorf("%s: reading goes on: %q %v", op, v, err)
+		}
+		if st, err := e.Status(context.Background()); err != nil || st.Fenced == nil {
+			t.Errorf("%s: status %+v %v", op, st, err)
+		}
+		if err := e.Close(); !errors.Is(err, store.ErrFenced) {
+			t.Errorf("%s: close: %v", op, err)
+		}
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	sim := disk.NewSim(1)
+	e := mustOpen(t, Options{Dir: "/db", FS: sim, ReserveOctets: 1 << 20})
+	defer e.Close()
+	ctx := context.Background()
+	mustCommit(t, e, put("a", "1"))
+	s, err := sim.Space("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim.SetCapacity(s.Total - s.Free + 1<<19)
+	e.checkSpace(true)
+	if _, err := e.Submit(ctx, put("b", "1")); !errors.Is(err, store.ErrFull) {
+		t.Errorf("submit: %v", err)
+	}
+	if _, err := e.Stage(ctx); !errors.Is(err, store.ErrFull) {
+		t.Errorf("stage: %v", err)
+	}
+	if st, err := e.Status(ctx); err != nil || !st.Full {
+		t.Errorf("status %+v %v", st, err)
+	}
+	if v, err := read(e, "a"); err != nil || v != "1" {
+		t.Errorf("reading: %q %v", v, err)
+	}
+	mustCommit(t, e, &store.Batch{Ops: []store.Op{store.Delete([]byte("a"))}, Deletes: true})
+	sim.SetCapacity(1 << 40)
+	e.spaceAt.Store(0) // as if the last look was long ago
+	mustCommit(t, e, put("b", "1"))
+}
+
+func TestViewIsBounded(t *testing.T) {
+	e := mustOpen(t, Options{Dir: "/db", FS: disk.NewSim(1), ViewTime: time.Nanosecond, ViewRows: 3})
+	defer e.Close()
+	mustCommit(t, e, put("a", "1"))
+	if _, err := read(e, "a"); !errors.Is(err, store.ErrViewOver) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestEndedSegmentsOfAnIdleIndexGo(t *testing.T) {
+	e := mustOpen(t, small(Options{Dir: "/db", FS: disk.NewSim(1)}))
+	defer e.Close()
+	big := strings.Repeat("x", 60000)
+	for i := range 300 {
+		mustCommit(t, e, put(fmt.Sprint("k", i%5), big))
+	}
+	st, err := e.Status(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.LogOctets > 12<<20 {
+		t.Errorf("%d octets of log for five rows", st.LogOctets)
+	}
+}
