@@ -225,14 +225,16 @@ func (p *Parser) endHeader(at int64) {
 
 // boundary handles a delimiter of the i-th open part that stands in the current line.
 func (p *Parser) boundary(i int, closing bool) {
+	end := p.last.at // the line end before the boundary is not the body's, unless a header needs it
 	for len(p.stack) > i+1 {
 		p.head = p.head[:min(p.headMark, len(p.head))] // without the delimiter
 		p.endHeaderShort()
+		end = max(end, p.top().part.BodyStart)
 		n := p.lines
-		if p.last.empty {
-			n-- // the line end before the boundary is not the body's; else it ends a line that has begun
+		if end == p.last.at && p.last.empty {
+			n--
 		}
-		p.pop(max(p.last.at, p.top().part.BodyStart), n)
+		p.pop(end, n)
 	}
 	f := p.top()
 	f.part.Facts.line(&p.cur)
@@ -256,7 +258,8 @@ func (p *Parser) boundary(i int, closing bool) {
 	}
 }
 
-// endHeaderShort ends a header that has no empty line, at a boundary or at the end of the message: there is no body.
+// endHeaderShort ends a header that has no empty line, at a boundary or at the end of the message: there is no body,
+// and the header keeps its last line end.
 func (p *Parser) endHeaderShort() {
 	for p.inHeader { // again, if it opened a message inside
 		p.endHeader(p.pos)
