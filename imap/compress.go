@@ -3,7 +3,6 @@ package imap
 import (
 	"compress/flate"
 	"io"
-	"net"
 	"sync"
 )
 
@@ -32,89 +31,27 @@ func (d *deflater) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// inflater decompresses what is read. The decompressor cannot go on after an error, so that a poke must not reach
-// it: only the wait for the first octet can be ended by one.
+// inflater decompresses what is read. An error of the connection, such as a deadline, passes through and does not
+// end it.
 type inflater struct {
-	nc   net.Conn
-	z    io.ReadCloser
+	from io.Reader
+	z    inflate
 	raw  [512]byte
 	r, n int
-	wait func() error // renews the deadline after a poke; an error ends the connection
-	pool *sync.Pool
-	buf  *[windowOctets]byte // what was decompressed and not read yet is rest, in buf
-	rest []byte
 }
 
-// windowOctets is the most that the decompressor gives at once: less room would leave text in it that no new octet
-// announces.
-const windowOctets = 32 << 10
-
-func newInflater(nc net.Conn, pool *sync.Pool, wait func() error) *inflater {
-	f := &inflater{nc: nc, pool: pool, wait: wait}
-	f.z = flate.NewReader(f)
-	return f
-}
-
-// inflated is the reader of the connection.
-type inflated struct{ *inflater }
-
-func (f inflated) Read(p []byte) (int, error) {
-	if len(f.rest) == 0 {
-		if f.r == f.n {
-			n, err := f.nc.Read(f.raw[:])
-			if f.r, f.n = 0, n; n == 0 {
-				return 0, err
-			}
+func (f *inflater) Read(p []byte) (int, error) {
+	for {
+		out, in, err := f.z.run(p, f.raw[f.r:f.n])
+		f.r += in
+		if out > 0 || err != nil {
+			return out, err
 		}
-		if f.buf, _ = f.pool.Get().(*[windowOctets]byte); f.buf == nil {
-			f.buf = new([windowOctets]byte)
-		}
-		n, err := f.z.Read(f.buf[:])
-		if f.rest = f.buf[:n]; n == 0 {
-			f.pool.Put(f.buf)
+		n, err := f.from.Read(f.raw[:])
+		if f.r, f.n = 0, n; n == 0 && err != nil {
 			return 0, err
 		}
 	}
-	n := copy(p, f.rest)
-	if f.rest = f.rest[n:]; len(f.rest) == 0 {
-		f.pool.Put(f.buf)
-		f.buf, f.rest = nil, nil
-	}
-	return n, nil
-}
-
-// Read and ReadByte are for the decompressor.
-func (f *inflater) Read(p []byte) (int, error) {
-	if err := f.need(); err != nil {
-		return 0, err
-	}
-	n := copy(p, f.raw[f.r:f.n])
-	f.r += n
-	return n, nil
-}
-
-func (f *inflater) ReadByte() (byte, error) {
-	if err := f.need(); err != nil {
-		return 0, err
-	}
-	f.r++
-	return f.raw[f.r-1], nil
-}
-
-func (f *inflater) need() error {
-	for f.r == f.n {
-		n, err := f.nc.Read(f.raw[:])
-		if f.r, f.n = 0, n; n > 0 {
-			return nil
-		}
-		if !isTimeout(err) {
-			return err
-		}
-		if err := f.wait(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // cmdCompress: RFC 4978.
@@ -134,7 +71,7 @@ func (c *conn) cmdCompress(p *parser) error {
 		return err
 	}
 	c.compress = true
-	c.rd = inflated{newInflater(c.nc, &c.pool.inflate, c.renew)}
+	c.rd = &inflater{from: c.nc}
 	c.wr = &deflater{to: c.nc, pool: &c.pool.deflate}
 	return errAnswered
 }

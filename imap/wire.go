@@ -20,7 +20,7 @@ const (
 )
 
 // buffers are shared by the connections of a server.
-type buffers struct{ in, out, line, deflate, inflate sync.Pool }
+type buffers struct{ in, out, line, deflate sync.Pool }
 
 func (b *buffers) get(p *sync.Pool, size int) []byte {
 	if v, ok := p.Get().(*[]byte); ok {
@@ -111,18 +111,6 @@ func (w *wire) read(wait time.Duration, pokable bool) error {
 		}
 	}
 }
-
-// renew gives the rest of a compressed block the time it needs after a poke.
-func (w *wire) renew() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.poked {
-		return errStalled
-	}
-	return w.nc.SetReadDeadline(time.Now().Add(w.readTimeout))
-}
-
-var errStalled = errors.New("imap: compressed data stalled")
 
 // poke wakes whoever waits for a command. It may be called from any goroutine.
 func (w *wire) poke() {
