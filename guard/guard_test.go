@@ -9,6 +9,7 @@ import (
 
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mail/mailtest"
+	"github.com/samotop/samotop/smtp/smtptest"
 )
 
 type rules map[string]Resolution
@@ -160,6 +161,7 @@ func TestSuite(t *testing.T) {
 		Known:        []mail.Address{address(t, "alice@example.test"), address(t, "bob@example.test")},
 		Unknown:      address(t, "nobody@example.test"),
 		KeepsNothing: true,
+		Forms:        []mailtest.Form{{Name: "pipe", Wrap: smtptest.OverPipe}, {Name: "unix", Wrap: smtptest.OverUnix}},
 	})
 }
 

@@ -93,23 +93,15 @@ type door struct{ cfg Config }
 
 var errLogin = mail.NewReply(530, mail.Enhanced{5, 7, 0}, "Authentication required")
 
-// Open lets everybody in up to MAIL, so that a client can say EHLO, STARTTLS and AUTH.
-func (d *door) Open(ctx context.Context, s *mail.Session) (mail.Receiver, error) {
-	if s.Login.Account == "" {
-		return mail.ReceiverFunc(func(context.Context, *mail.Session, mail.Sender) (mail.Transaction, error) {
-			return nil, errLogin // RFC 4954 section 6
-		}), nil
-	}
-	next, err := d.cfg.Queue.Open(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return &receiver{cfg: &d.cfg, next: next}, nil
+// Open lets everybody in up to MAIL, so that a client can say EHLO, STARTTLS and AUTH. Who it is may become known
+// only with MAIL, where the session's facts come over a link of ours; so the queue is opened there.
+func (d *door) Open(context.Context, *mail.Session) (mail.Receiver, error) {
+	return &receiver{d: d}, nil
 }
 
 type receiver struct {
-	cfg  *Config
-	next mail.Receiver
+	d    *door
+	next mail.Receiver // nil before the first message
 }
 
 // Close closes the queue's Receiver, if it wants that.
@@ -124,10 +116,10 @@ func (r *receiver) Close() error {
 // section 2.1).
 func (r *receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
 	if s.Login.Account == "" {
-		return nil, errLogin
+		return nil, errLogin // RFC 4954 section 6
 	}
 	if !from.Address.IsNull() {
-		ok, err := r.cfg.Senders.MaySendAs(ctx, s.Login.Account, from.Address)
+		ok, err := r.d.cfg.Senders.MaySendAs(ctx, s.Login.Account, from.Address)
 		if err != nil {
 			return nil, err
 		}
@@ -136,9 +128,16 @@ func (r *receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender)
 				from.Address.Path(), s.Login.Account)
 		}
 	}
+	if r.next == nil {
+		next, err := r.d.cfg.Queue.Open(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		r.next = next
+	}
 	next, err := r.next.Begin(ctx, s, from)
 	if err != nil {
 		return nil, err
 	}
-	return newTransaction(ctx, r.cfg, s, from, next), nil
+	return newTransaction(ctx, &r.d.cfg, s, from, next), nil
 }

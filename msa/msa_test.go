@@ -13,6 +13,7 @@ import (
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mail/mailtest"
 	"github.com/samotop/samotop/msa"
+	"github.com/samotop/samotop/smtp/smtptest"
 )
 
 type senders map[string]bool
@@ -222,6 +223,7 @@ func TestSuite(t *testing.T) {
 			}
 			return d, rec.Probe
 		},
+		Forms: []mailtest.Form{{Name: "pipe", Wrap: smtptest.OverPipe}, {Name: "unix", Wrap: smtptest.OverUnix}},
 		Known: []mail.Address{addr("b@y.test"), addr("c@y.test")}, Login: mail.Identity{Account: "a@x.test"}, From: addr("a@x.test"),
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mail/mailtest"
 	"github.com/samotop/samotop/mta"
+	"github.com/samotop/samotop/smtp/smtptest"
 )
 
 func addr(s string) mail.Address {
@@ -289,6 +290,7 @@ func TestSuite(t *testing.T) {
 			},
 			Known:   []mail.Address{addr("a@our.test"), addr("b@our.test")},
 			Unknown: addr("nobody@our.test"),
+			Forms:   []mailtest.Form{{Name: "pipe", Wrap: smtptest.OverPipe}, {Name: "unix", Wrap: smtptest.OverUnix}},
 		})
 	}
 }

@@ -141,8 +141,10 @@ func (b *bench) message(subject string) []byte {
 
 func (b *bench) commit(ctx context.Context, tx mail.Transaction, body []byte, want int) {
 	b.Helper()
-	if _, err := tx.Write(body); err != nil {
-		b.Fatalf("Write: %v", err)
+	if len(body) > 0 { // nothing may be written after Prepare
+		if _, err := tx.Write(body); err != nil {
+			b.Fatalf("Write: %v", err)
+		}
 	}
 	replies, err := tx.Commit(ctx)
 	if err != nil {
