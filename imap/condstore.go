@@ -275,7 +275,7 @@ func (r *partialRange) of(set UIDSet) UIDSet {
 	if lo >= hi {
 		return nil
 	}
-	return (&selected{uids: set}).appendSeqs(nil, lo+1, hi)
+	return newRanks(set).add(nil, lo+1, hi)
 }
 
 // String is the range as it is told back.

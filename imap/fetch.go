@@ -27,6 +27,13 @@ func (c *conn) cmdFetch(ctx context.Context, p *parser, uid bool) error {
 			return err
 		}
 	}
+	if plan.conditional && !plan.seen { // the cost is that of what changed, not of the mailbox
+		ch, err := c.sel.box.Changes(ctx, plan.changedSince)
+		if err != nil {
+			return err
+		}
+		return c.fetchChanged(ctx, uids, plan, ch)
+	}
 	var changed UIDSet
 	if plan.seen && !c.sel.readOnly {
 		if changed, err = c.setSeen(ctx, uids); err != nil {
@@ -41,6 +48,19 @@ func (c *conn) cmdFetch(ctx context.Context, p *parser, uid bool) error {
 		return no("EXPUNGEISSUED", "some of the messages are gone")
 	}
 	return nil
+}
+
+// fetchChanged answers FETCH (CHANGEDSINCE) (RFC 7162 section 3.1.4.1).
+func (c *conn) fetchChanged(ctx context.Context, uids UIDSet, plan *fetchPlan, ch *Changes) error {
+	if ch.Gone {
+		return bye("mailbox is gone")
+	}
+	changed := ch.New.Clone()
+	for i := range ch.Flags {
+		changed.Add(ch.Flags[i].UID)
+	}
+	_, err := c.fetch(ctx, uids.Intersect(changed), plan, nil)
+	return err
 }
 
 // setSeen sets \Seen on those messages that lack it, in one commit, before their text is told.

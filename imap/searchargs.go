@@ -121,11 +121,11 @@ func (s *searchReader) group(out *Criteria) error {
 
 // seqSet turns sequence numbers into UIDs; those beyond the last message find nothing.
 func (s *searchReader) seqSet(set []setRange, saved bool) UIDSet {
-	v := s.c.sel
 	if saved {
 		return nonNil(s.c.saved.Clone())
 	}
-	n := uint32(v.uids.Len())
+	all := newRanks(s.c.sel.uids)
+	n := uint32(all.len())
 	out := UIDSet{}
 	for _, r := range set {
 		lo, hi := r.lo, r.hi
@@ -139,7 +139,7 @@ func (s *searchReader) seqSet(set []setRange, saved bool) UIDSet {
 			lo, hi = hi, lo
 		}
 		if hi = min(hi, n); lo > 0 && lo <= hi {
-			out = v.appendSeqs(out, int(lo), int(hi))
+			out = all.add(out, int(lo), int(hi))
 		}
 	}
 	return out

@@ -104,8 +104,9 @@ func (c *conn) cmdSort(ctx context.Context, p *parser, uid bool) error {
 	}
 	c.begin()
 	c.out = append(c.out, "* SORT"...)
+	nums := c.numbering(uid)
 	for _, u := range res.Ordered {
-		n := c.number(u, uid)
+		n := nums.number(u)
 		if n == 0 {
 			continue
 		}
@@ -120,15 +121,20 @@ func (c *conn) cmdSort(ctx context.Context, p *parser, uid bool) error {
 	return c.spill()
 }
 
-// number is what an answer shows for a message: its UID or sequence number.
-func (c *conn) number(u UID, uid bool) UID {
+// numbering gives what an answer shows for messages: their UIDs (nil), or their sequence numbers.
+func (c *conn) numbering(uid bool) *ranks {
 	if uid {
+		return nil
+	}
+	return newRanks(c.sel.uids)
+}
+
+// number is what is shown for a message, 0 if there is no such message.
+func (r *ranks) number(u UID) UID {
+	if r == nil {
 		return u
 	}
-	if !c.sel.uids.Contains(u) {
-		return 0
-	}
-	return UID(c.sel.uids.Rank(u))
+	return UID(r.of(u))
 }
 
 // sortKeys reads the program of SORT.
@@ -188,9 +194,10 @@ func (c *conn) cmdThread(ctx context.Context, p *parser, uid bool) error {
 	if len(res.Threads) > 0 {
 		c.out = append(c.out, ' ')
 	}
+	nums := c.numbering(uid)
 	for i := range res.Threads {
 		c.out = append(c.out, '(')
-		c.tellThread(&res.Threads[i], uid)
+		c.tellThread(&res.Threads[i], nums)
 		c.out = append(c.out, ')')
 		if err := c.spill(); err != nil {
 			return err
@@ -201,10 +208,10 @@ func (c *conn) cmdThread(ctx context.Context, p *parser, uid bool) error {
 }
 
 // tellThread writes a thread: a chain of only children in a row, siblings in parentheses of their own.
-func (c *conn) tellThread(t *Thread, uid bool) {
+func (c *conn) tellThread(t *Thread, nums *ranks) {
 	wrote := false
 	for {
-		if n := c.number(t.UID, uid); t.UID != 0 && n != 0 {
+		if n := nums.number(t.UID); t.UID != 0 && n != 0 {
 			if wrote {
 				c.out = append(c.out, ' ')
 			}
@@ -221,7 +228,7 @@ func (c *conn) tellThread(t *Thread, uid bool) {
 	}
 	for i := range t.Children {
 		c.out = append(c.out, '(')
-		c.tellThread(&t.Children[i], uid)
+		c.tellThread(&t.Children[i], nums)
 		c.out = append(c.out, ')')
 	}
 }
@@ -279,16 +286,17 @@ func (c *conn) tellESearch(ctx context.Context, s *searchReader, ret *searchRetu
 	if uid {
 		c.out = append(c.out, " UID"...)
 	}
+	nums := c.numbering(uid)
 	var told UIDSet // when only some are told, the mod-sequence is of these
 	if first, last := ends(res); first != 0 {
 		if ret.min {
 			c.out = append(c.out, " MIN "...)
-			c.num(uint64(c.number(first, uid)))
+			c.num(uint64(nums.number(first)))
 			told.Add(first)
 		}
 		if ret.max {
 			c.out = append(c.out, " MAX "...)
-			c.num(uint64(c.number(last, uid)))
+			c.num(uint64(nums.number(last)))
 			told.Add(last)
 		}
 		if ret.all {
@@ -346,10 +354,11 @@ func (c *conn) tellNumbers(res *SearchResult, part *partialRange, uid bool) {
 		c.out = append(c.out, "NIL"...)
 		return
 	}
+	nums := c.numbering(uid)
 	for i, u := range list {
 		if i > 0 {
 			c.out = append(c.out, ',')
 		}
-		c.num(uint64(c.number(u, uid)))
+		c.num(uint64(nums.number(u)))
 	}
 }

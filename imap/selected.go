@@ -18,9 +18,10 @@ type selected struct {
 	recent   UIDSet
 	modseq   ModSeq // what the client knows of; Changes begins here
 	uidNext  UID
-	known    []uidMod // changes that the client knows of already, its own
-	keywords []string // told by FLAGS
-	limited  bool     // no new keywords can be made
+	known    []uidMod        // changes that the client knows of already, its own
+	keywords []string        // told by FLAGS
+	told     map[string]bool // spellings of them that came up
+	limited  bool            // no new keywords can be made
 }
 
 // uidMod is a change that needs no telling.
@@ -59,7 +60,8 @@ func (c *conn) resolve(set []setRange, saved, uid bool) (UIDSet, error) {
 	case c.mode&modeUIDOnly != 0:
 		return nil, errUIDRequired
 	}
-	n := uint32(v.uids.Len())
+	all := newRanks(v.uids)
+	n := uint32(all.len())
 	var out UIDSet
 	for _, r := range set {
 		lo, hi := r.lo, r.hi
@@ -75,29 +77,13 @@ func (c *conn) resolve(set []setRange, saved, uid bool) (UIDSet, error) {
 		if lo == 0 || hi > n {
 			return nil, bad("there is no message %d, only %d", hi, n)
 		}
-		out = v.appendSeqs(out, int(lo), int(hi))
+		out = all.add(out, int(lo), int(hi))
 	}
 	return out, nil
 }
 
 // errUIDRequired: RFC 9586 section 3.
 var errUIDRequired = &Error{Bad: true, Code: "UIDREQUIRED", Text: "message numbers are not allowed after ENABLE UIDONLY"}
-
-// appendSeqs adds the UIDs of the sequence numbers lo to hi to the set.
-func (v *selected) appendSeqs(out UIDSet, lo, hi int) UIDSet {
-	base := 0
-	for _, r := range v.uids {
-		n := int(r.Stop-r.Start) + 1
-		if base+n >= lo {
-			from, to := max(lo-base, 1), min(hi-base, n)
-			out.AddRange(r.Start+UID(from-1), r.Start+UID(to-1))
-		}
-		if base += n; base >= hi {
-			break
-		}
-	}
-	return out
-}
 
 // unselect leaves the mailbox.
 func (c *conn) unselect() {
@@ -147,9 +133,15 @@ func (c *conn) sync(ctx context.Context, expunges bool) error {
 		c.tellFlags(ch.Flags)
 	}
 	v.modseq, v.known = max(v.modseq, ch.ModSeq), v.known[:0]
+	if cap(v.known) > keepKnown {
+		v.known = nil
+	}
 	v.uidNext = max(v.uidNext, ch.UIDNext)
 	return c.spill()
 }
+
+// keepKnown is how many entries of known a quiet session may keep room for.
+const keepKnown = 64
 
 // tellGone says EXPUNGE of all that are gone.
 func (c *conn) tellGone() {
@@ -255,6 +247,13 @@ func (c *conn) fetchFlags(seq int, ch *FlagChange, uid bool) {
 func (c *conn) tellKeywords(ks []string) {
 	fresh := false
 	for _, k := range ks {
+		if c.sel.told[k] {
+			continue
+		}
+		if c.sel.told == nil {
+			c.sel.told = map[string]bool{}
+		}
+		c.sel.told[k] = true
 		if !hasKeyword(c.sel.keywords, k) {
 			c.sel.keywords = append(c.sel.keywords[:len(c.sel.keywords):len(c.sel.keywords)], k)
 			fresh = true
