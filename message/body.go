@@ -36,7 +36,7 @@ type bodyReader struct {
 }
 
 func newBodyReader(r io.Reader, d bodyDecoder) *bodyReader {
-	return &bodyReader{r: r, d: d, in: make([]byte, bodyChunkBytes)}
+	return &bodyReader{r: r, d: d, in: make([]byte, bodyChunkBytes), out: make([]byte, 0, bodyChunkBytes+64)}
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
