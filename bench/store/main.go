@@ -31,7 +31,11 @@ func main() {
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds; medians are printed")
 	flag.StringVar(&c.only, "only", "", "run only cells whose name contains this")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of all runs to this file")
+	child := flag.String("die", "", "write to this directory and be killed; used by the program itself")
 	flag.Parse()
+	if *child != "" {
+		log.Fatal(die(*child))
+	}
 	if *profile != "" {
 		f, err := os.Create(*profile)
 		if err != nil {
@@ -65,21 +69,20 @@ func run(c config) error {
 		defer os.RemoveAll(dir)
 		c.dir = dir
 	}
-	if err := run1(c); err != nil {
-		return err
-	}
-	if c.only == "" || strings.Contains("flag", c.only) {
-		if err := flags(c); err != nil {
-			return err
+	for _, part := range []struct {
+		name string
+		run  func(config) error
+	}{{"", deliver}, {"flag", flags}, {"list", list}, {"idle", idle}, {"killed", killed}} {
+		if c.only == "" || part.name == "" || strings.Contains(part.name, c.only) {
+			if err := part.run(c); err != nil {
+				return err
+			}
 		}
-	}
-	if c.only == "" || strings.Contains("list", c.only) {
-		return list(c)
 	}
 	return nil
 }
 
-func run1(c config) error {
+func deliver(c config) error {
 	cells := []cell{
 		{name: "mix G=64 A=100", writers: 64, accounts: 100, size: (*sizes).mix},
 		{name: "mix G=64 A=1", writers: 64, accounts: 1, size: (*sizes).mix},

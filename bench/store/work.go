@@ -37,14 +37,6 @@ func (s *sizes) mix() int {
 
 func (s *sizes) four() int { return 4096 }
 
-// message is what one delivery writes: five rows and a body.
-type message struct {
-	rows  [][2][]byte
-	old   []byte // of the last row, the state of the mailbox
-	body  []byte
-	after func()
-}
-
 // account is the numbers that its owner keeps in memory.
 type account struct {
 	mu    sync.Mutex

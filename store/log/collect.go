@@ -59,17 +59,54 @@ func (c *collection) run(ctx context.Context) error {
 		e.flushed.Store(&a)
 		victims = e.segs.victims(a.end.seg, percent)
 	}
+	if more, err := c.segments(ctx, victims); more || err != nil {
+		return err
+	}
+	return c.recount(ctx, percent)
+}
+
+// segments collects as far as the budget goes, and tells whether that was too short.
+func (c *collection) segments(ctx context.Context, victims []uint32) (more bool, err error) {
 	for _, n := range victims {
 		dropped, err := c.segment(ctx, n)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if !dropped && c.budget <= 0 {
 			c.done.MoreToDo = true
-			return nil
+			return true, nil
 		}
 	}
-	return nil
+	return false, nil
+}
+
+// recountSegments is how many segments a call of Collect counts anew.
+const recountSegments = 4
+
+// recount goes round the other segments, a few in each call, because batches that delete a row without asserting it
+// free bodies that nobody has counted.
+func (c *collection) recount(ctx context.Context, percent int64) error {
+	e := c.e
+	var turn []uint32
+	before := e.flushed.Load().end.seg
+	for _, n := range e.segs.list() {
+		if n < before && n > e.recounted && len(turn) < recountSegments {
+			turn = append(turn, n)
+		}
+	}
+	e.recounted = 0
+	if len(turn) > 0 {
+		e.recounted = turn[len(turn)-1]
+	}
+	for _, n := range turn {
+		if _, err := c.pass(ctx, n, false); err != nil {
+			return err
+		}
+	}
+	_, err := c.segments(ctx, slices.DeleteFunc(e.segs.victims(before, percent), func(n uint32) bool {
+		return !slices.Contains(turn, n)
+	}))
+	return err
 }
 
 func (e *Engine) takesChanges() error {
@@ -177,7 +214,10 @@ func (c *collection) body(ctx context.Context, n uint32, key []byte, id uint64, 
 		if !ok || r.body != id || !slices.ContainsFunc(r.extents, func(x extent) bool { return x.at.seg == n }) {
 			return 0, nil
 		}
-		if !move || c.budget < octets && c.done.MovedOctets > 0 || c.budget <= 0 {
+		if !move {
+			return octets, nil
+		}
+		if c.budget < octets && c.done.MovedOctets > 0 || c.budget <= 0 {
 			c.done.MoreToDo = true
 			return octets, nil
 		}

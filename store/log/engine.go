@@ -58,6 +58,7 @@ type Engine struct {
 	done       sync.WaitGroup // the three goroutines and flushes
 	collectMu  sync.Mutex
 	copyErr    atomic.Pointer[error] // of a directory of a checkpoint; see gateFS
+	recounted  uint32                // where Collect is in its round; collectMu guards it
 	buffers    sync.Pool             // *[]byte, for bodies
 }
 

@@ -61,6 +61,13 @@ type Options struct {
 	CollectBelowPercent int
 }
 
+// Small is the options for a database without many bodies, such as accounts or a queue: some MiB of memory, tens of MiB
+// of log.
+func Small(dir string) Options {
+	return Options{Dir: dir, SegmentOctets: 16 << 20, FlushLogOctets: 16 << 20, MemtableOctets: 4 << 20, CacheOctets: 8 << 20,
+		GroupOctets: 4 << 20, QueueOctets: 16 << 20, ReserveOctets: 64 << 20}
+}
+
 func (o Options) withDefaults() (Options, error) {
 	if o.Dir == "" {
 		return o, fmt.Errorf("options: no directory: %w", store.ErrInvalid)

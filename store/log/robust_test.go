@@ -121,6 +121,10 @@ func TestDamageInTheMiddleIsRefused(t *testing.T) {
 		if !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "/db/log/00000001.log: offset 12288") {
 			t.Fatalf("got %v", err)
 		}
+		faults, err := Inspect(context.Background(), o, nil)
+		if err != nil || len(faults) != 1 || faults[0].Offset != 3*disk.Align {
+			t.Errorf("inspect: %+v, %v", faults, err)
+		}
 		o.Rescue = true
 		e := mustOpen(t, o)
 		for i := range 10 {
@@ -311,5 +315,40 @@ func TestEndedSegmentsOfAnIdleIndexGo(t *testing.T) {
 	}
 	if st.LogOctets > 12<<20 {
 		t.Errorf("%d octets of log for five rows", st.LogOctets)
+	}
+}
+
+// TestUnassertedDeletionsAreFound deletes bodies in a way that the engine cannot see at once.
+func TestUnassertedDeletionsAreFound(t *testing.T) {
+	e := mustOpen(t, small(Options{Dir: "/db", FS: disk.NewSim(1)}))
+	defer e.Close()
+	ctx := context.Background()
+	for i := range 200 {
+		w, err := e.Stage(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(make([]byte, 50000))
+		s, err := w.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustCommit(t, e, putBody(fmt.Sprintf("b%03d", i), "", s))
+	}
+	mustCommit(t, e, &store.Batch{Ops: []store.Op{store.DeleteRange([]byte("b"), []byte("b195"))}})
+	if err := e.flushIndex(); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if _, err := e.Collect(ctx, 1<<30); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st, err := e.Status(ctx)
+	if err != nil || st.LogOctets > 3<<20 {
+		t.Errorf("%d octets of log for 5 bodies of 50000; %v", st.LogOctets, err)
+	}
+	if faults, err := e.Verify(ctx, nil); err != nil || len(faults) > 0 {
+		t.Errorf("verify: %+v, %v", faults, err)
 	}
 }
