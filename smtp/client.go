@@ -196,7 +196,7 @@ func (c *Client) secure() error {
 	}
 	conn := tls.Client(c.raw, conf)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("smtp: TLS: %w", err)
+		return fmt.Errorf("%w: %w", ErrTLSFailed, err)
 	}
 	state := conn.ConnectionState()
 	c.state, c.w.conn = &state, conn

@@ -346,6 +346,10 @@ func TestClientTLSAndAuth(t *testing.T) {
 			t.Errorf("wrong password: %v", err)
 		}
 	}
+	srv := &smtp.Server{Door: recorder(), TLSConfig: conf}
+	if _, err := (&smtp.Dialer{}).Client(t.Context(), connect(t, srv), "mx.test"); !errors.Is(err, smtp.ErrTLSFailed) {
+		t.Errorf("certificate of nobody: %v", err)
+	}
 	d := smtp.Dialer{TLS: smtp.TLSRequired}
 	if _, err := d.Client(t.Context(), connect(t, &smtp.Server{Door: recorder()}), "mx.test"); !errors.Is(err, smtp.ErrTLSUnavailable) {
 		t.Errorf("no STARTTLS: %v", err)

@@ -65,6 +65,9 @@ type ClientAuth interface {
 // ErrTLSUnavailable: STARTTLS was required and not offered, or refused.
 var ErrTLSUnavailable = errors.New("smtp: STARTTLS is required and not available")
 
+// ErrTLSFailed: the TLS handshake failed; the connection is closed. Errors that are ErrTLSFailed wrap its cause, too.
+var ErrTLSFailed = errors.New("smtp: TLS handshake failed")
+
 // ErrClosed: the Client, Link or Server has been closed.
 var ErrClosed = errors.New("smtp: closed")
 
