@@ -16,6 +16,7 @@ type appending struct {
 	owner    Owner
 	messages []appended
 	octets   int64
+	rows     int // octets of rows
 	ended    bool
 }
 
@@ -84,13 +85,16 @@ func (a *appending) finishLast() error {
 	if in.done {
 		return nil
 	}
-	if err := in.close(); err != nil {
+	if err := in.close(1); err != nil {
 		if errors.Is(err, errTooLong) {
 			return no("TOOBIG", "Message is larger than %d octets", a.m.limits.MessageOctets)
 		}
 		return toIMAP(err)
 	}
 	a.octets += in.size
+	if a.rows += in.digest.octets(); a.rows > a.m.rowsOctets {
+		return no("LIMIT", "These messages are too much to be appended at once")
+	}
 	return nil
 }
 

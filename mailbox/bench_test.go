@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/store/log"
 	"github.com/samotop/samotop/store/mem"
 )
 
@@ -207,6 +209,39 @@ func BenchmarkSearch(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkDeliverLog delivers 4 KiB in 64 sessions at once to the log engine on a real disk.
+func BenchmarkDeliverLog(b *testing.B) {
+	for _, accounts := range []int{1, 100} {
+		b.Run(fmt.Sprint(accounts), func(b *testing.B) {
+			ctx := context.Background()
+			e, err := log.Open(ctx, log.Options{Dir: b.TempDir() + "/db"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer e.Close()
+			m := open(b, e, Config{})
+			defer m.Close()
+			for n := range accounts {
+				deliver(b, m, letter(n), rcpt(1+n))
+			}
+			var serial atomic.Int64
+			b.ReportAllocs()
+			b.SetParallelism(32)
+			b.ResetTimer()
+			defer cpuPerOp(b)()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					i := int(serial.Add(1))
+					if err := tryDeliver(ctx, m, string(benchLetter(i)), 1+i%accounts); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
 		})
 	}
 }

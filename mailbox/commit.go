@@ -344,7 +344,7 @@ func (c *commit) finish(ctx context.Context) error {
 
 // finishLater waits for the batch in the background.
 func (c *commit) finishLater() {
-	go func() { c.settle(c.p.Wait(context.Background())) }()
+	c.m.wg.Go(func() { c.settle(c.p.Wait(context.Background())) })
 }
 
 func (c *commit) settle(err error) {

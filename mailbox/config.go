@@ -54,7 +54,7 @@ type Limits struct {
 	MessageKeywords int           // of one message; default 200
 	CopyMessages    int           // of one COPY, which is one batch; default 25,000
 	AppendMessages  int           // of one APPEND; default 1,000
-	Recipients      int           // of one delivery; default 10,000
+	Recipients      int           // of one delivery; default 1,000
 	LogRows         int           // of one mailbox, before the older half of its change log is forgotten; default 16,384
 	StoreMessages   int           // changed by one batch of a STORE, EXPUNGE or MOVE; default 4,096
 	PageMessages    int           // read in one View of a FETCH or SEARCH; default 512
@@ -78,7 +78,7 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.MessageKeywords, 200)
 	orDefault(&l.CopyMessages, 25_000)
 	orDefault(&l.AppendMessages, 1_000)
-	orDefault(&l.Recipients, 10_000)
+	orDefault(&l.Recipients, 1_000)
 	orDefault(&l.LogRows, 16<<10)
 	orDefault(&l.StoreMessages, 4096)
 	orDefault(&l.PageMessages, 512)
@@ -95,6 +95,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	return l
 }
+
+// maxRowsOctets is about the most that one change writes in rows, well below store.MaxBatchOctets.
+const maxRowsOctets = 40 << 20
 
 func orDefault[T ~int | ~int64](p *T, v T) {
 	if *p <= 0 {

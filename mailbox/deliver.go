@@ -122,6 +122,9 @@ func (d *delivery) Write(p []byte) (int, error) {
 	if d.ended {
 		return 0, replyEnded
 	}
+	if len(p) == 0 {
+		return 0, nil
+	}
 	if err := d.start(); err != nil {
 		return 0, err
 	}
@@ -172,7 +175,7 @@ func (d *delivery) closeContent() error {
 	if err := d.start(); err != nil {
 		return err
 	}
-	if err := d.in.close(); err != nil {
+	if err := d.in.close(len(d.to)); err != nil {
 		return toReply(err)
 	}
 	now := d.m.now()

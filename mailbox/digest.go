@@ -20,11 +20,15 @@ type digest struct {
 // the first and the last of References.
 const maxThreadIDs = 12
 
-// makeDigest turns a parsed message into what is kept of it.
-func (m *Mailbox) makeDigest(root *message.Part, head []byte) digest {
+// octets is what the digest adds to the rows of each recipient.
+func (d *digest) octets() int { return len(d.shared) + len(d.header) }
+
+// makeDigest turns a parsed message into what is kept of it in so many places, which all must fit into one batch.
+func (m *Mailbox) makeDigest(root *message.Part, head []byte, places int) digest {
+	room := m.rowsOctets / max(places, 1)
 	var d digest
-	d.shared = appendShared(make([]byte, 0, 1024), root, head, m.limits.SummaryOctets)
-	d.header, d.cut = appendCommon(nil, &root.Header, m.limits.HeaderRowOctets)
+	d.shared = appendShared(make([]byte, 0, 1024), root, head, min(m.limits.SummaryOctets, room/2))
+	d.header, d.cut = appendCommon(nil, &root.Header, min(m.limits.HeaderRowOctets, room/4))
 	d.cut = d.cut || root.Header.Truncated()
 	d.ids = m.threadIDs(&root.Header)
 	return d

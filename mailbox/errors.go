@@ -26,6 +26,8 @@ func toIMAP(err error) error {
 		return err
 	case errors.Is(err, store.ErrFull):
 		return &imap.Error{Code: "UNAVAILABLE", Text: "The server's disk is full: only deleting works for now", Cause: err}
+	case errors.Is(err, store.ErrTooLarge):
+		return &imap.Error{Code: "LIMIT", Text: "This is too much to be done at once", Cause: err}
 	case errors.Is(err, ErrNoOwner):
 		return &imap.Error{Code: "NONEXISTENT", Text: "The account does not exist any more", Cause: err}
 	case errors.Is(err, store.ErrFenced), errors.Is(err, store.ErrClosed):

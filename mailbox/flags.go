@@ -85,6 +85,8 @@ func (s *selected) Store(ctx context.Context, uids imap.UIDSet, change imap.Stor
 		var done imap.StoreResult
 		err := s.change(ctx, func(p *part, r store.Reader) error {
 			done = imap.StoreResult{}
+			// Marking for deletion must be possible on a full disk too.
+			p.c.batch.Deletes = change.Mode == imap.StoreAdd && change.Flags.System&imap.FlagDeleted != 0
 			return s.storeFlags(ctx, p, r, piece, &change, &done)
 		})
 		if err != nil {

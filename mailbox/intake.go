@@ -77,8 +77,8 @@ func (in *intake) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// close ends the content.
-func (in *intake) close() error {
+// close ends the content, which will go to so many places.
+func (in *intake) close(places int) error {
 	if in.done || in.err != nil {
 		return in.err
 	}
@@ -92,7 +92,7 @@ func (in *intake) close() error {
 	in.mac = nil
 	root := in.parser.Close()
 	in.parser = nil
-	in.digest = in.m.makeDigest(root, in.head)
+	in.digest = in.m.makeDigest(root, in.head, places)
 	in.giveHead()
 	return nil
 }

@@ -21,12 +21,14 @@ const (
 
 // Mailbox is the room. Make one with Open.
 type Mailbox struct {
-	eng      store.Engine
-	dir      Directory
-	now      func() time.Time
-	log      *slog.Logger
-	limits   Limits
-	houseKey [32]byte
+	eng    store.Engine
+	dir    Directory
+	now    func() time.Time
+	log    *slog.Logger
+	limits Limits
+
+	rowsOctets int // maxRowsOctets, or less in tests
+	houseKey   [32]byte
 
 	mu       sync.Mutex
 	accounts map[accountID]*account
@@ -53,7 +55,7 @@ func Open(ctx context.Context, c Config) (*Mailbox, error) {
 	}
 	c = c.withDefaults()
 	m := &Mailbox{
-		eng: c.Engine, dir: c.Directory, now: c.Clock, log: c.Log, limits: c.Limits,
+		eng: c.Engine, dir: c.Directory, now: c.Clock, log: c.Log, limits: c.Limits, rowsOctets: maxRowsOctets,
 		accounts: map[accountID]*account{}, longLogs: map[logKeyOf]struct{}{}, sweepNow: make(chan struct{}, 1),
 	}
 	if err := m.openFormat(ctx, c.Rand); err != nil {

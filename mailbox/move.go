@@ -2,6 +2,8 @@ package mailbox
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/samotop/samotop/imap"
@@ -41,7 +43,7 @@ func (s *selected) expunge(ctx context.Context, p *part, r store.Reader, set ima
 	if err != nil {
 		return err
 	}
-	list, err := p.messages(ctx, r, b, set)
+	list, err := p.messages(ctx, r, b, set, false)
 	if err != nil {
 		return err
 	}
@@ -66,8 +68,11 @@ type moving struct {
 	summary, header []byte
 }
 
-// messages reads the rows of messages as the head has them. What they refer to is good within the View.
-func (p *part) messages(ctx context.Context, r store.Reader, b *box, set imap.UIDSet) ([]moving, error) {
+// errTooMuch: the messages do not fit into one batch.
+var errTooMuch = fmt.Errorf("mailbox: too much for one batch: %w", store.ErrTooLarge)
+
+// messages reads the rows of messages as the head has them, their summaries only if keep is set.
+func (p *part) messages(ctx context.Context, r store.Reader, b *box, set imap.UIDSet, keep bool) ([]moving, error) {
 	list := make([]moving, 0, set.Len())
 	var inner error
 	err := p.smallRows(ctx, r, b.id, set, func(u uid, v []byte) bool {
@@ -84,12 +89,18 @@ func (p *part) messages(ctx context.Context, r store.Reader, b *box, set imap.UI
 	for i := range list {
 		found.Add(imap.UID(list[i].uid))
 	}
+	octets := 0
 	err = p.account.rows(ctx, r, kindSummary, b.id, found, func(u uid, v []byte) bool {
 		m := byUID(list, u)
-		m.summary = p.c.ar.copyOf(v)
 		var sum summaryRow
-		sum, inner = decodeSummary(m.summary)
+		sum, inner = decodeSummary(v)
 		m.email = sum.Email
+		if keep {
+			m.summary = p.c.ar.copyOf(v)
+			if octets += len(v); octets > p.m.rowsOctets {
+				inner = errTooMuch
+			}
+		}
 		return inner == nil
 	})
 	return list, firstError(inner, err)
@@ -142,15 +153,21 @@ func (s *selected) Copy(ctx context.Context, uids imap.UIDSet, to string, move b
 	if len(list) == 0 {
 		list = []imap.UIDSet{nil} // the mailbox must be there all the same
 	}
-	for _, piece := range list {
+	for len(list) > 0 {
+		piece := list[0]
 		var done imap.CopyResult
 		err := s.change(ctx, func(p *part, r store.Reader) error {
 			done = imap.CopyResult{}
 			return s.copy(ctx, p, r, piece, to, move, &o, &done)
 		})
+		if n := piece.Len(); move && n > 1 && errors.Is(err, store.ErrTooLarge) {
+			list = append(pieces(piece, (n+1)/2), list[1:]...)
+			continue
+		}
 		if err != nil {
 			return result, tryCreate(err)
 		}
+		list = list[1:]
 		result.UIDValidity = done.UIDValidity
 		result.Source = result.Source.Union(done.Source)
 		result.Dest = result.Dest.Union(done.Dest)
@@ -173,7 +190,7 @@ func (s *selected) copy(ctx context.Context, p *part, r store.Reader, set imap.U
 	if len(set) == 0 {
 		return nil
 	}
-	list, err := p.messages(ctx, r, b, set)
+	list, err := p.messages(ctx, r, b, set, true)
 	if err != nil || len(list) == 0 {
 		return err
 	}

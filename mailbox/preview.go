@@ -21,7 +21,11 @@ func appendPreview(dst []byte, root *message.Part, head []byte) []byte {
 	if p == nil || p.BodyStart >= int64(len(head)) {
 		return dst
 	}
-	r := message.PartText(p, bytes.NewReader(head[p.BodyStart:min(p.End, int64(len(head)))]))
+	raw := head[p.BodyStart:min(p.End, int64(len(head)))]
+	if isPlain(p, raw[:min(len(raw), previewText)]) {
+		return appendWords(dst, raw[:min(len(raw), previewText)])
+	}
+	r := message.PartText(p, bytes.NewReader(raw))
 	text := make([]byte, 0, previewText)
 	for len(text) < cap(text) {
 		n, err := r.Read(text[len(text):cap(text)])
@@ -31,6 +35,29 @@ func appendPreview(dst []byte, root *message.Part, head []byte) []byte {
 		}
 	}
 	return appendWords(dst, text)
+}
+
+// isPlain tells whether text needs no decoding.
+func isPlain(p *message.Part, text []byte) bool {
+	if p.Subtype == "html" {
+		return false
+	}
+	switch p.Encoding {
+	case "7bit", "8bit", "binary":
+	default:
+		return false
+	}
+	switch p.Charset() {
+	case "us-ascii", "utf-8", "iso-8859-1", "windows-1252":
+	default:
+		return false
+	}
+	for _, c := range text {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // appendWords appends up to previewRunes characters of text, runs of white space as one space.
