@@ -306,8 +306,10 @@ func (h *history) check() {
 		}
 		reports := 0
 		for _, m := range h.boxes[from] {
-			if strings.Contains(m, "Action: failed") && strings.Contains(m, to) {
-				reports++
+			for _, about := range strings.Split(m, "\r\n\r\n") { // a report has a paragraph for each recipient
+				if strings.Contains(about, "Action: failed") && strings.Contains(about, to) {
+					reports++
+				}
 			}
 		}
 		cs := h.copies[n+" "+to]

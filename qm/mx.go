@@ -79,6 +79,7 @@ func (q *QM) addresses(ctx context.Context, mx []resolver.MX) ([]host, error) {
 	limit := q.cfg.Limits.MaxHosts
 	var hosts []host
 	var temporary error
+	self := false
 	for i, m := range mx {
 		if len(hosts) >= limit || i >= limit {
 			break
@@ -91,7 +92,8 @@ func (q *QM) addresses(ctx context.Context, mx []resolver.MX) ([]host, error) {
 			if len(hosts) >= limit {
 				break
 			}
-			if ip.IsUnspecified() || ip.IsMulticast() {
+			if ip = ip.Unmap(); ip.IsLoopback() || ip.IsUnspecified() || ip.IsMulticast() || ip.IsLinkLocalUnicast() {
+				self = true // what the world may say of its servers cannot be meant: it leads to ourselves or nowhere
 				continue
 			}
 			hosts = append(hosts, host{name: m.Host, network: "tcp", address: net.JoinHostPort(ip.String(), "25")})
@@ -102,6 +104,8 @@ func (q *QM) addresses(ctx context.Context, mx []resolver.MX) ([]host, error) {
 		return hosts, nil
 	case temporary != nil:
 		return nil, errDNS.Because(temporary)
+	case self:
+		return nil, errSelf
 	}
 	return nil, errNoRoute
 }

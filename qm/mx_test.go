@@ -35,6 +35,8 @@ func TestHosts(t *testing.T) {
 		half.test      MX 20 b.plain.test
 		slow.test      MX 10 down.test
 		zero.test      A 0.0.0.0
+		loopback.test  A 127.0.0.1
+		mapped.test    AAAA ::1
 	`)
 	z.Fail("down.test", resolver.ErrTemporary)
 	z.Fail("broken.test", resolver.ErrTemporary)
@@ -47,7 +49,7 @@ func TestHosts(t *testing.T) {
 		"viaalias.test": "[2001:db8::1]:25 192.0.2.1:25", "null.test": "556 5.1.10", "none.test": "550 5.4.4", "ghost.test": "550 5.4.4",
 		"unknown.test": "550 5.1.2", "self.test": "[2001:db8::1]:25 192.0.2.1:25", "only.test": "554 5.4.6", "half.test": "192.0.2.2:25",
 		"slow.test": "451 4.4.3", "broken.test": "451 4.4.3", "[192.0.2.7]": "192.0.2.7:25", "[IPv6:2001:db8::7]": "[2001:db8::7]:25",
-		"[ipv6:2001:db8::7]": "[2001:db8::7]:25", "zero.test": "550 5.4.4", "not a domain": "550 5.1.2",
+		"[ipv6:2001:db8::7]": "[2001:db8::7]:25", "zero.test": "554 5.4.6", "loopback.test": "554 5.4.6", "mapped.test": "554 5.4.6", "not a domain": "550 5.1.2",
 	} {
 		q.mu.Lock()
 		l := q.line("mx:" + domain)

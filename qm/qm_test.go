@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -563,4 +564,71 @@ func TestFencedEngine(t *testing.T) {
 			t.Errorf("the door is open: %v", err)
 		}
 	})
+}
+
+func TestPriority(t *testing.T) {
+	in(t, func(w *world, q *QM) {
+		var order []string
+		w.site("far.test").rcpt = func(a mail.Address) mail.Reply { order = append(order, a.Local); return mail.OK() }
+		if err := q.Pause("far.test"); err != nil {
+			t.Fatal(err)
+		}
+		q.mu.Lock()
+		q.lines["mx:far.test"].state.window = 1
+		q.mu.Unlock()
+		for i, p := range []int8{0, -3, 5, 0, 9, 5} {
+			from := mail.Sender{Address: addr("a@home.test"), Priority: p}
+			if _, err := submit(context.Background(), q, from, letter, mail.Recipient{Address: addr("u" + itoa(i) + "@far.test")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := q.Resume("far.test"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := strings.Join(order, " "); got != "u4 u2 u5 u0 u3 u1" {
+			t.Errorf("sent in the order %s", got)
+		}
+	})
+}
+
+// TestFullDisk: what cannot be recorded is not tried again, and when there is room it is recorded.
+func TestFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, e := newWorld(t), mem.New(mem.Options{})
+		full := &fullEngine{Engine: e}
+		q, stop := w.start(w.config(full))
+		w.site("far.test").rcpt = func(mail.Address) mail.Reply { return mail.Reply{Code: 450, Text: "later"} }
+		w.site("far.test").delay = time.Second
+		w.send(q, "a@home.test", "x@far.test")
+		synctest.Wait()
+		full.on.Store(true)
+		time.Sleep(5 * time.Minute)
+		if n := w.site("far.test").txs; n != 1 {
+			t.Errorf("tried %d times while nothing could be recorded", n)
+		}
+		_, err := submit(context.Background(), q, mail.Sender{}, letter, mail.Recipient{Address: addr("b@home.test")})
+		if r := mail.AsReply(err); r == nil || r.Code != 452 || r.Enhanced != (mail.Enhanced{4, 3, 1}) {
+			t.Errorf("a full disk says %v", err)
+		}
+		full.on.Store(false)
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if n := w.site("far.test").txs; n < 2 {
+			t.Error("not tried again")
+		}
+		stop()
+	})
+}
+
+type fullEngine struct {
+	store.Engine
+	on atomic.Bool
+}
+
+func (f *fullEngine) Submit(ctx context.Context, b *store.Batch) (store.Pending, error) {
+	if f.on.Load() && !b.Deletes && len(b.Ops) > 1 {
+		return nil, store.ErrFull
+	}
+	return f.Engine.Submit(ctx, b)
 }

@@ -19,7 +19,9 @@ func (q *QM) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	q.running = true
-	q.runCtx = ctx
+	working, stopWorking := context.WithCancel(ctx)
+	defer stopWorking()
+	q.runCtx = working
 	q.mu.Unlock()
 	if err := q.renew(ctx, true); err != nil {
 		q.check(err)
@@ -36,16 +38,39 @@ func (q *QM) Run(ctx context.Context) error {
 	rec.Go(func() { q.recorder(recording) })
 	select {
 	case <-ctx.Done():
-	case <-q.fatal:
+	case <-q.fatal: // what is on the wire could not be recorded
+		stopWorking()
 	case <-q.drained:
 	}
 	stopKeeping()
 	keep.Wait()
-	_ = q.await(recording) // workers end soon, for their context has; what they know is still recorded
+	// Workers end soon, for their context has; what they know is still recorded, if the disk lets us.
+	ending, stopEnding := context.WithTimeout(recording, maxEnding)
+	if q.await(ending) != nil {
+		q.giveUp()
+		stopWorking()
+	}
+	stopEnding()
 	stopRecording()
 	rec.Wait()
 	q.closeIdle()
 	return q.stopped()
+}
+
+// maxEnding is how long Run waits for its workers and for the disk when it has to end.
+const maxEnding = 30 * time.Second
+
+var errGaveUp = errors.New("qm: ended before everything was recorded")
+
+// giveUp lets workers go that wait for a recorder which cannot write.
+func (q *QM) giveUp() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stop == nil {
+		q.stop = errGaveUp
+		close(q.fatal)
+	}
+	q.room.Broadcast()
 }
 
 // Drain begins no new attempt, lets those on the wire finish until ctx ends, and marks the queue as closed in

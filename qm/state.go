@@ -51,7 +51,16 @@ type line struct {
 
 func (l *line) len() int { return len(l.queue) - l.head }
 
-func (l *line) push(e *entry) { l.queue = append(l.queue, e) }
+// push puts an entry at the end, but before those of lower priority (RFC 6710 section 4).
+func (l *line) push(e *entry) {
+	i, p := len(l.queue), e.msg.row.sender.Priority
+	for i > l.head && l.queue[i-1].msg.row.sender.Priority < p {
+		i--
+	}
+	l.queue = append(l.queue, nil)
+	copy(l.queue[i+1:], l.queue[i:])
+	l.queue[i] = e
+}
 
 func (l *line) pop() *entry {
 	e := l.queue[l.head]
