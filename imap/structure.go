@@ -120,12 +120,9 @@ func appendExtension(dst []byte, p *message.Part) []byte {
 		dst = append(dst, ')')
 	}
 	dst = append(dst, ' ')
-	switch len(p.Language) {
-	case 0:
+	if len(p.Language) == 0 {
 		dst = append(dst, "NIL"...)
-	case 1:
-		dst = appendString(dst, p.Language[0])
-	default:
+	} else {
 		sep := byte('(')
 		for _, l := range p.Language {
 			dst = appendString(append(dst, sep), l)

@@ -1,4 +1,4 @@
-package imaptest_test
+package imaptest
 
 import (
 	"context"
@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/samotop/samotop/imap/imaptest"
 )
 
 // dovecotConf is a Dovecot of one account, logging and listening in a directory of its own.
@@ -132,7 +130,7 @@ func TestDovecot(t *testing.T) {
 	for _, path := range scripts {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			t.Parallel()
-			rep, err := imaptest.Run(t.Context(), imaptest.Config{
+			rep, err := Run(t.Context(), Config{
 				Dial: func(ctx context.Context) (net.Conn, error) {
 					var d net.Dialer
 					return d.DialContext(ctx, "tcp", addr)

@@ -1,4 +1,4 @@
-package imaptest_test
+package imaptest
 
 import (
 	"bytes"
@@ -12,7 +12,6 @@ import (
 
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/imap/imapmem"
-	"github.com/samotop/samotop/imap/imaptest"
 )
 
 // lyingConn rewrites what the server says, line by line. What stands in literals is as good as lines here.
@@ -102,9 +101,9 @@ func TestPlantedFaults(t *testing.T) {
 			if err := os.WriteFile(path, []byte(f.script), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			run := func(lie bool) (*imaptest.Report, int) {
+			run := func(lie bool) (*Report, int) {
 				changed := 0
-				rep, err := imaptest.Run(t.Context(), imaptest.Config{
+				rep, err := Run(t.Context(), Config{
 					User: "alice", Password: "secret", Script: path, Timeout: 5 * time.Second,
 					Dial: func(context.Context) (net.Conn, error) {
 						nc, err := net.Dial("tcp", l.Addr().String())

@@ -1,4 +1,4 @@
-package imaptest_test
+package imaptest
 
 import (
 	"os"
