@@ -46,7 +46,7 @@ func (p *part) arrive(ctx context.Context, r store.Reader, b *box, a *arrival) (
 	}
 	c.put(c.ar.msgKey(kindSummary, p.id, b.id, u), sum.appendTo(c.ar.take(summaryRoom+len(sum.Prefix)+len(sum.Shared))))
 	d := &a.in.digest
-	c.put(c.ar.msgKey(kindHeader, p.id, b.id, u), appendHeaderRow(c.ar.take(2+len(a.extra)+len(d.header)), a.extra, d))
+	c.put(c.ar.msgKey(kindHeader, p.id, b.id, u), appendHeaderRow(c.ar.take(headerRoom+len(a.extra)+len(d.header)+len(d.keys)), a.extra, d))
 	row := emailRow{Thread: thread, Hash: a.in.hash, Arrived: s, IDs: d.ids, Places: []place{{b.id, u}}}
 	p.putEmail(e, &row)
 	c.put(c.ar.threadKey(p.id, thread, e), nil)

@@ -12,6 +12,7 @@ import (
 type digest struct {
 	shared []byte // the end of the summary row
 	header []byte // fields of the header row
+	keys   []byte // of the header row
 	cut    bool   // fields are missing from header for its size
 	ids    []msgIDHash
 }
@@ -21,7 +22,7 @@ type digest struct {
 const maxThreadIDs = 12
 
 // octets is what the digest adds to the rows of each recipient.
-func (d *digest) octets() int { return len(d.shared) + len(d.header) }
+func (d *digest) octets() int { return len(d.shared) + len(d.header) + len(d.keys) }
 
 // makeDigest turns a parsed message into what is kept of it in so many places, which all must fit into one batch.
 func (m *Mailbox) makeDigest(root *message.Part, head []byte, places int) digest {
@@ -30,6 +31,10 @@ func (m *Mailbox) makeDigest(root *message.Part, head []byte, places int) digest
 	d.shared = appendShared(make([]byte, 0, 1024), root, head, min(m.limits.SummaryOctets, room/2))
 	d.header, d.cut = appendCommon(nil, &root.Header, min(m.limits.HeaderRowOctets, room/4))
 	d.cut = d.cut || root.Header.Truncated()
+	if !d.cut && len(d.header) <= room/4 {
+		d.keys = appendKeys(make([]byte, 0, 512), &root.Header, append(d.header, crlf...))
+		d.keys = d.keys[:len(d.keys):len(d.keys)]
+	}
 	d.ids = m.threadIDs(&root.Header)
 	return d
 }
@@ -290,14 +295,16 @@ func appendHeaderRow(b []byte, extra []byte, d *digest) []byte {
 		flags |= headerCut
 	}
 	b = append(b, rowVersion, flags)
+	b = appendBytes(b, d.keys)
 	return append(append(b, extra...), d.header...)
 }
 
-func decodeHeaderRow(b []byte) (fields []byte, cut bool, err error) {
+func decodeHeaderRow(b []byte) (fields, keys []byte, cut bool, err error) {
 	d := decoder{b: b}
 	d.version()
 	cut = d.octet()&headerCut != 0
-	return d.b, cut, d.err("a header")
+	keys = d.bytes()
+	return d.b, keys, cut, d.err("a header")
 }
 
 // crlf ends a header.

@@ -101,6 +101,8 @@ type page struct {
 	buf  []byte
 	msgs []pageRow
 	next uid // where the next page begins; 0: there is none
+
+	ahead ahead
 }
 
 // pageRow is one message; its rows are parts of page.buf.
@@ -136,7 +138,7 @@ func (s *selected) Fetch(ctx context.Context, uids imap.UIDSet, need imap.Need) 
 				return
 			}
 			for i := range p.msgs {
-				if err := s.fill(&msg, &p, &p.msgs[i], need); err != nil {
+				if err := s.fill(&msg, &p, i, need); err != nil {
 					yield(nil, toIMAP(err))
 					return
 				}
@@ -151,6 +153,7 @@ func (s *selected) Fetch(ctx context.Context, uids imap.UIDSet, need imap.Need) 
 // readPage reads the rows of the next messages of the set from a UID on.
 func (s *selected) readPage(ctx context.Context, p *page, from uid, uids imap.UIDSet, need imap.Need) error {
 	p.buf, p.msgs, p.next = p.buf[:0], p.msgs[:0], 0
+	p.ahead.lo, p.ahead.hi = 0, 0
 	for len(uids) > 0 && uids[0].Stop < imap.UID(from) {
 		uids = uids[1:]
 	}
@@ -219,7 +222,8 @@ func (s *selected) pageRows(ctx context.Context, r store.Reader, p *page, kind b
 }
 
 // fill makes the message of a page's rows.
-func (s *selected) fill(msg *imap.Message, p *page, row *pageRow, need imap.Need) error {
+func (s *selected) fill(msg *imap.Message, p *page, i int, need imap.Need) error {
+	row := &p.msgs[i]
 	small, err := decodeSmall(p.get(row.small))
 	if err != nil {
 		return err
@@ -232,7 +236,7 @@ func (s *selected) fill(msg *imap.Message, p *page, row *pageRow, need imap.Need
 		msg.InternalDate, msg.SaveDate = small.internalDate(), time.Unix(small.Saved, 0).UTC()
 	}
 	if need&needHeader != 0 && row.header != (span{}) {
-		fields, cut, err := decodeHeaderRow(p.get(row.header))
+		fields, _, cut, err := decodeHeaderRow(p.get(row.header))
 		if err != nil {
 			return err
 		}
@@ -243,13 +247,13 @@ func (s *selected) fill(msg *imap.Message, p *page, row *pageRow, need imap.Need
 		}
 	}
 	if need&needSummary != 0 && row.summary != (span{}) {
-		return s.fillSummary(msg, p.get(row.summary), need)
+		return s.fillSummary(msg, p, i, need)
 	}
 	return nil
 }
 
-func (s *selected) fillSummary(msg *imap.Message, v []byte, need imap.Need) error {
-	sum, err := decodeSummary(v)
+func (s *selected) fillSummary(msg *imap.Message, p *page, i int, need imap.Need) error {
+	sum, err := decodeSummary(p.get(p.msgs[i].summary))
 	if err != nil {
 		return err
 	}
@@ -257,7 +261,7 @@ func (s *selected) fillSummary(msg *imap.Message, v []byte, need imap.Need) erro
 		msg.EmailID, msg.ThreadID = emailName(s.account.id, sum.Email), threadName(s.account.id, sum.Thread)
 	}
 	if need&imap.NeedContent != 0 {
-		msg.Content = &content{m: s.m, prefix: sum.Prefix, hash: sum.Hash, body: sum.Body}
+		msg.Content = &content{m: s.m, prefix: sum.Prefix, hash: sum.Hash, body: sum.Body, page: p, index: i}
 	}
 	if need&(imap.NeedEnvelope|imap.NeedStructure|imap.NeedParts|imap.NeedPreview) == 0 {
 		return nil
@@ -282,6 +286,8 @@ type content struct {
 	prefix []byte
 	hash   bodyHash
 	body   int64
+	page   *page // that it is of, nil for none
+	index  int
 }
 
 // Size is that of the whole message, in octets.
@@ -302,6 +308,11 @@ func (c *content) Append(ctx context.Context, dst []byte, off, n int64) ([]byte,
 		return dst, nil
 	}
 	off -= int64(len(c.prefix))
+	if b, err := c.small(ctx); err != nil {
+		return dst, toIMAP(err)
+	} else if b != nil {
+		return append(dst, b[off:off+n]...), nil
+	}
 	at := len(dst)
 	err := c.m.eng.View(ctx, func(r store.Reader) error {
 		var ar arena

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/store"
@@ -24,15 +25,8 @@ func (s *selected) Search(ctx context.Context, q *imap.Query) (*imap.SearchResul
 		res.UIDs = set
 		return res, nil
 	}
-	f := finder{q: q, res: res, matcher: imap.NewMatcher(rest, s.m.now())}
-	f.need = f.matcher.Need()
-	if len(q.Sort) > 0 {
-		f.need |= imap.SortNeeds(q.Sort)
-	}
-	if q.Thread != "" {
-		f.need |= imap.ThreadNeeds
-	}
-	if err := s.find(ctx, set, &f); err != nil {
+	f := newFinder(q, rest, res, s.m.now())
+	if err := s.find(ctx, set, f); err != nil {
 		return nil, toIMAP(err)
 	}
 	if len(q.Sort) > 0 {
@@ -109,14 +103,32 @@ func isEmpty(c *imap.Criteria) bool {
 		len(c.Not) == 0 && len(c.Or) == 0
 }
 
-// finder collects what a search finds.
+// finder collects what a search finds. Messages whose sort keys are kept are asked by those as far as they go.
 type finder struct {
 	q       *imap.Query
 	res     *imap.SearchResult
-	matcher *imap.Matcher
+	matcher *imap.Matcher // of all criteria
+	keyed   *keyed        // what sort keys can tell of them
+	rest    *imap.Matcher // what they cannot; nil: nothing
 	need    imap.Need
 	sort    []imap.SortEntry
 	threads []imap.ThreadEntry
+}
+
+func newFinder(q *imap.Query, crit *imap.Criteria, res *imap.SearchResult, now time.Time) *finder {
+	f := &finder{q: q, res: res, matcher: imap.NewMatcher(crit, now)}
+	var rest *imap.Criteria
+	if f.keyed, rest = splitKeyed(crit); rest != nil {
+		f.rest = imap.NewMatcher(rest, now)
+	}
+	f.need = f.matcher.Need()
+	if len(q.Sort) > 0 {
+		f.need |= imap.SortNeeds(q.Sort)
+	}
+	if q.Thread != "" {
+		f.need |= imap.ThreadNeeds
+	}
+	return f
 }
 
 // find looks at each message of the set. Content is opened only when it is asked for, unless the text is.
@@ -126,16 +138,90 @@ func (s *selected) find(ctx context.Context, set imap.UIDSet, f *finder) error {
 	if lazy {
 		fetch &^= imap.NeedContent
 	}
-	for m, err := range s.Fetch(ctx, set, fetch) {
+	var p page
+	var m imap.Message
+	for from := uid(1); from != 0; from = p.next {
+		if err := s.readPage(ctx, &p, from, set, fetch); err != nil {
+			return err
+		}
+		for i := range p.msgs {
+			row := &p.msgs[i]
+			if err := s.fill(&m, &p, i, fetch); err != nil {
+				return err
+			}
+			if lazy {
+				m.Content = &lazyContent{s: s, uid: row.uid, size: m.Size}
+			}
+			if err := f.look(ctx, &m, p.get(row.header)); err != nil && !isExpunged(err) {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look asks one message; header is its header row, if it was read.
+func (f *finder) look(ctx context.Context, m *imap.Message, header []byte) error {
+	var k *sortKeys
+	if len(header) > 0 {
+		_, b, _, err := decodeHeaderRow(header)
 		if err != nil {
 			return err
 		}
-		if lazy {
-			m.Content = &lazyContent{s: s, uid: uid(m.UID), size: m.Size}
+		if len(b) > 0 {
+			keys, err := decodeKeys(b)
+			if err != nil {
+				return err
+			}
+			k = &keys
 		}
-		if err := f.look(ctx, m); err != nil && !isExpunged(err) {
+	}
+	if ok, err := f.matches(ctx, m, k); err != nil || !ok {
+		return err
+	}
+	if err := f.collect(ctx, m, k); err != nil {
+		return err
+	}
+	f.res.UIDs.Add(m.UID)
+	f.res.ModSeq = max(f.res.ModSeq, m.ModSeq)
+	return nil
+}
+
+func (f *finder) matches(ctx context.Context, m *imap.Message, k *sortKeys) (bool, error) {
+	if f.keyed == nil || k == nil {
+		return f.matcher.Match(ctx, m)
+	}
+	if !f.keyed.matches(k) {
+		return false, nil
+	}
+	if f.rest == nil {
+		return true, nil
+	}
+	return f.rest.Match(ctx, m)
+}
+
+// collect keeps what SORT and THREAD need of a message that was found.
+func (f *finder) collect(ctx context.Context, m *imap.Message, k *sortKeys) (err error) {
+	if len(f.q.Sort) > 0 {
+		var e imap.SortEntry
+		if k != nil {
+			e = k.sortEntry(m)
+		} else if e, err = imap.SortEntryOf(ctx, m, f.q.Sort); err != nil {
 			return err
 		}
+		f.sort = append(f.sort, e)
+	}
+	if f.q.Thread != "" {
+		var e imap.ThreadEntry
+		if k != nil {
+			e = k.threadEntry(m)
+		} else if e, err = imap.ThreadEntryOf(ctx, m); err != nil {
+			return err
+		}
+		f.threads = append(f.threads, e)
 	}
 	return nil
 }
@@ -144,30 +230,6 @@ func (s *selected) find(ctx context.Context, set imap.UIDSet, f *finder) error {
 func isExpunged(err error) bool {
 	var e *imap.Error
 	return errors.As(err, &e) && e.Code == "EXPUNGEISSUED"
-}
-
-func (f *finder) look(ctx context.Context, m *imap.Message) error {
-	ok, err := f.matcher.Match(ctx, m)
-	if err != nil || !ok {
-		return err
-	}
-	if len(f.q.Sort) > 0 {
-		e, err := imap.SortEntryOf(ctx, m, f.q.Sort)
-		if err != nil {
-			return err
-		}
-		f.sort = append(f.sort, e)
-	}
-	if f.q.Thread != "" {
-		e, err := imap.ThreadEntryOf(ctx, m)
-		if err != nil {
-			return err
-		}
-		f.threads = append(f.threads, e)
-	}
-	f.res.UIDs.Add(m.UID)
-	f.res.ModSeq = max(f.res.ModSeq, m.ModSeq)
-	return nil
 }
 
 // lazyContent reads the summary of a message when its content is first asked for.
