@@ -297,6 +297,7 @@ func (ses *session) answer(replies []mail.Reply, octets int64) {
 		ses.reply(r)
 	}
 	if took > 0 {
+		ses.commands = 0
 		ses.stats.Messages++
 		ses.stats.Recipients += took
 		ses.stats.Octets += octets

@@ -328,3 +328,26 @@ func fuzzSession(t *testing.T, r io.Reader, lmtp bool) []string {
 	}
 	return d.got
 }
+
+// FuzzChunks: the checker of BDAT's lines finds what a look at the whole finds, in pieces of any size.
+func FuzzChunks(f *testing.F) {
+	for _, s := range []string{"a\r\n", "a\n", "\r", "\r\r\n", "\r\n\r", "\n\r"} {
+		f.Add([]byte(s), byte(1))
+	}
+	f.Fuzz(func(t *testing.T, b []byte, piece byte) {
+		bad := bytes.ContainsAny(bytes.ReplaceAll(b, []byte("\r\n"), nil), "\r\n") || bytes.Contains(b, []byte("\r\r\n")) || bytes.Contains(b, []byte("\r\n\n"))
+		var l lineChecker
+		var err error
+		for p := b; len(p) > 0 && err == nil; {
+			n := min(len(p), int(piece)+1)
+			err = l.check(p[:n])
+			p = p[n:]
+		}
+		if err == nil {
+			err = l.end()
+		}
+		if (err != nil) != bad {
+			t.Fatalf("%q: %v, want %v", b, err, bad)
+		}
+	})
+}

@@ -179,6 +179,7 @@ func (r linkReceiver) Begin(ctx context.Context, s *mail.Session, from mail.Send
 		switch {
 		case err == nil && reply.Positive():
 			return &linkTx{l: l, c: c, ctx: ctx}, nil
+		case err == nil && reply.Code == 421 && reused: // said while the connection lay idle
 		case err == nil:
 			l.give(c)
 			return nil, passOn(reply)

@@ -123,7 +123,6 @@ func (tx *linkTx) during(ctx context.Context, f func() error) error {
 
 // pass sends what the buffer holds.
 func (tx *linkTx) pass(last bool) error {
-	c := tx.c
 	if !tx.started {
 		if err := tx.start(); err != nil {
 			return err
@@ -140,10 +139,21 @@ func (tx *linkTx) pass(last bool) error {
 		}
 		return tx.out.flush()
 	}
+	return tx.chunk(p, last)
+}
+
+// putTrace sends the trace fields beside the content.
+func (tx *linkTx) putTrace() {
+	prefix := tx.prefix()
+	tx.c.put("XTRACE " + strconv.Itoa(len(prefix)))
+	tx.c.w.out = append(tx.c.w.out, prefix...)
+}
+
+// chunk sends one BDAT and reads the answer to the one before it.
+func (tx *linkTx) chunk(p []byte, last bool) error {
+	c := tx.c
 	if last && tx.besides() && len(tx.fields) > 0 {
-		prefix := tx.prefix()
-		c.put("XTRACE " + strconv.Itoa(len(prefix)))
-		c.w.out = append(c.w.out, prefix...)
+		tx.putTrace()
 		tx.chunks++
 	}
 	line := "BDAT " + strconv.Itoa(len(p))
@@ -160,12 +170,11 @@ func (tx *linkTx) pass(last bool) error {
 	if err := c.w.flush(); err != nil {
 		return writeError{err}
 	}
-	for tx.chunks > 0 {
+	for ; tx.chunks > 0; tx.chunks-- {
 		r, err := c.read(or(c.d.EndTimeout, 10*time.Minute))
 		if err != nil {
 			return err
 		}
-		tx.chunks--
 		if !r.Positive() {
 			c.broken = &ReplyError{"BDAT", r} // answers are still under way
 			return refusing(r)
@@ -194,9 +203,7 @@ func (tx *linkTx) start() error {
 		return nil
 	}
 	if tx.besides() && len(tx.fields) > 0 {
-		prefix := tx.prefix()
-		c.put("XTRACE " + strconv.Itoa(len(prefix)))
-		c.w.out = append(c.w.out, prefix...)
+		tx.putTrace()
 		if r, err := c.read(or(c.d.DataTimeout, 2*time.Minute)); err != nil || !r.Positive() {
 			return either(r, err)
 		}

@@ -15,10 +15,11 @@ func (ses *session) do(c command) {
 	a := &ses.act
 	ses.st.rules.now = time.Now()
 	ses.st.step(c, a)
+	ses.stats.Commands++
 	switch c.verb {
 	case verbMAIL, verbRCPT, verbDATA, verbBDAT, verbXTRACE, verbQUIT:
 	default:
-		if ses.commands++; ses.commands > ses.set.maxCommands {
+		if ses.commands++; ses.commands > ses.set.maxCommands && !ses.s.Trusted {
 			ses.reply(mail.NewReply(421, mail.Enhanced{4, 7, 0}, "Too many commands"))
 			return
 		}

@@ -207,6 +207,9 @@ func (s *sending) answers() error {
 		if err != nil {
 			return err
 		}
+		if r.Code == 421 && c.sent > 1 { // said while the connection lay idle: it is no answer to this message
+			return c.broken
+		}
 		s.res.Sender = *r
 		if !r.Positive() {
 			s.all("MAIL", refusing(r))

@@ -45,8 +45,8 @@ type Server struct {
 	MaxMessageOctets         int64         // 0: 50 MiB; announced by SIZE
 	MaxRecipients            int           // of one message; 0: 1000; 452 4.5.3 beyond
 	MaxTransactions          int           // of one session; 0: 1000; announced as MAILMAX
-	MaxCommands              int           // of one session, without MAIL, RCPT, DATA and BDAT of good transactions; 0: 1000
-	MaxErrors                int           // refused or unknown commands of one session before 421; 0: 20
+	MaxCommands              int           // between two messages that were taken, without MAIL, RCPT, DATA and BDAT; 0: 1000; trusted peers are free
+	MaxErrors                int           // refused or unknown commands of one session before 421, without RCPT; 0: 20; trusted peers are free
 	MaxAuthFailures          int           // of one session before 421; 0: 3
 	MaxConnections           int           // 0: 2000
 	MaxConnectionsPerAddress int           // an IPv6 /64 counts as one address; 0: 50; trusted peers and Unix sockets are not counted

@@ -267,6 +267,16 @@ func TestDialogues(t *testing.T) {
 			C: NOOP
 			S: 421 4.7.0 *
 			S: EOF`, nil},
+		{"commands between messages", &smtp.Server{MaxCommands: 2}, begun + `
+			c: RSET\r\nMAIL FROM:<>\r\nRCPT TO:<c@d.test>\r\nBDAT 0 LAST\r\nNOOP\r\nNOOP\r\nNOOP\r\n
+			S: 250 *
+			S: 250 *
+			S: 250 *
+			S: 250 *
+			S: 250 *
+			S: 250 *
+			S: 421 4.7.0 *
+			S: EOF`, []string{""}},
 		{"transactions", &smtp.Server{MaxTransactions: 1}, begun + `
 			C: RSET
 			S: 250 *

@@ -49,7 +49,7 @@ type session struct {
 	closing  bool
 	rude     bool // the peer may still be sending: hear it out before closing
 	mails    int
-	commands int
+	commands int // since the last message was taken
 	errs     int
 	authFail int
 	stats    Stats
@@ -138,7 +138,7 @@ func (ses *session) end() {
 	ses.stop()
 	ses.cancel()
 	ses.w.release()
-	ses.stats.Errors, ses.stats.Commands = ses.errs, ses.commands
+	ses.stats.Errors = ses.errs
 	ses.stats.Duration = time.Since(ses.s.Start)
 	ses.stats.Err = ses.err
 	ses.log()
@@ -226,7 +226,7 @@ func (ses *session) refuse(r *mail.Reply) {
 	if r.Code < 400 {
 		return
 	}
-	if ses.errs++; ses.errs >= ses.set.maxErrors && !ses.closing {
+	if ses.errs++; ses.errs >= ses.set.maxErrors && !ses.closing && !ses.s.Trusted {
 		ses.rude = true
 		ses.reply(mail.NewReply(421, mail.Enhanced{4, 7, 0}, "Too many errors"))
 	}
