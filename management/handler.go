@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Limits of Config when it says nothing.
@@ -15,6 +16,9 @@ const (
 	DefaultMaxRequestOctets = 1 << 20
 	DefaultMaxRequests      = 64
 )
+
+// requestTime is how long a request may take to arrive.
+const requestTime = 30 * time.Second
 
 // Config of New. A room that is nil is not there: its verbs say so.
 type Config struct {
@@ -77,6 +81,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		out.fail(http.StatusServiceUnavailable, &Error{Unavailable, "verb " + name, "too many requests at the same time", "try again"})
 		return
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(requestTime)) // not in this process
 	args, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.cfg.MaxRequestOctets))
 	if err != nil {
 		var long *http.MaxBytesError
@@ -85,6 +90,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // what follows may take its time
 	if len(args) == 0 {
 		args = []byte("{}")
 	}

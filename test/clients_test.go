@@ -1,12 +1,16 @@
 package test
 
 import (
+	"bufio"
+	"encoding/base64"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Each foreign program sends from one house to the other and reads there what came back, with certificates checked.
@@ -269,4 +273,27 @@ func terminal(t *testing.T, env []string, program string, args ...string) {
 		words = append(words, "'"+a+"'")
 	}
 	command(t, "", env, "timeout", "60", script, "-qec", strings.Join(words, " "), "/dev/null")
+}
+
+// TestAuthSocket: another mail server on this machine asks who may log in, by the Dovecot auth protocol.
+func TestAuthSocket(t *testing.T) {
+	h := newHouse(t, "a.test")
+	h.start()
+	c, err := net.Dial("unix", filepath.Join(h.dir, "run", "accounts.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	talk := &conversation{t, c, bufio.NewReader(c)}
+	talk.hear("DONE")
+	plain := func(password string) string {
+		return base64.StdEncoding.EncodeToString([]byte("\x00admin@a.test\x00" + password))
+	}
+	fmt.Fprintf(c, "VERSION\t1\t2\nCPID\t%d\nAUTH\t1\tPLAIN\tservice=smtp\tsecured\tresp=%s\n", os.Getpid(), plain(password))
+	if l := talk.hear("OK\t1"); !strings.Contains(l, "user=admin@a.test") {
+		t.Error(l)
+	}
+	fmt.Fprintf(c, "AUTH\t2\tPLAIN\tservice=smtp\tsecured\tresp=%s\n", plain("wrong"))
+	talk.hear("FAIL\t2")
 }

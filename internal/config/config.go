@@ -25,6 +25,7 @@ const (
 	KeyName    = "key.pem"
 	LMTPSocket = "lmtp.sock"
 	Control    = "control.sock"
+	AuthSocket = "accounts.sock" // the Dovecot auth protocol
 )
 
 // Limits on what is read.

@@ -84,6 +84,8 @@ type House struct {
 	engines map[string]store.Engine
 	fence   error
 	fenced  chan struct{} // closed with fence set
+	closed  chan struct{}
+	close   sync.Once
 
 	accounts *accounts.Accounts
 	mailbox  *mailbox.Mailbox
@@ -108,7 +110,7 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	if o.Version == "" {
 		o.Version = "devel"
 	}
-	h = &House{o: o, conf: o.Config, log: o.Log, engines: map[string]store.Engine{}, fenced: make(chan struct{})}
+	h = &House{o: o, conf: o.Config, log: o.Log, engines: map[string]store.Engine{}, fenced: make(chan struct{}), closed: make(chan struct{})}
 	if o.OpenEngine == nil {
 		h.o.OpenEngine = h.openLog
 	}
@@ -173,6 +175,7 @@ func holder(name string) string {
 
 // Close closes the rooms, then their databases, then gives the lock back.
 func (h *House) Close() error {
+	h.close.Do(func() { close(h.closed) })
 	var errs []error
 	if h.mailbox != nil {
 		errs = append(errs, h.mailbox.Close())

@@ -21,8 +21,7 @@ import (
 
 // openLog opens the embedded engine.
 func (h *House) openLog(ctx context.Context, name string) (store.Engine, error) {
-	o := log.Options{Dir: filepath.Join(h.conf.Dir, name), Logger: h.log.With("database", name),
-		OnFence: func(err error) { h.fail(name, err) }}
+	o := log.Options{Dir: filepath.Join(h.conf.Dir, name), Logger: h.log.With("database", name)}
 	if name == accountsDB { // small, and changed by hand
 		o.MemtableOctets, o.CacheOctets = 4<<20, 8<<20
 	}
@@ -76,10 +75,35 @@ func (h *House) openEngines(ctx context.Context) error {
 				return
 			}
 			h.engines[name] = e
+			h.watch(name, e)
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// watch lets the house stop when an engine has stopped, if the engine tells.
+func (h *House) watch(name string, e store.Engine) {
+	f, ok := e.(interface{ Fenced() <-chan struct{} })
+	if !ok {
+		return
+	}
+	go func() {
+		select {
+		case <-f.Fenced():
+			h.fail(name, fenceCause(e))
+		case <-h.closed:
+		}
+	}()
+}
+
+func fenceCause(e store.Engine) error {
+	if m, ok := e.(store.Maintainer); ok {
+		if s, err := m.Status(context.Background()); err == nil && s.Fenced != nil {
+			return s.Fenced
+		}
+	}
+	return store.ErrFenced
 }
 
 // engineError says what to do about a database that does not open.

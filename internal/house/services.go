@@ -10,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/samotop/samotop/accounts/authproto"
 	"github.com/samotop/samotop/guard"
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/internal/config"
@@ -26,6 +27,13 @@ var (
 	errNoAddress = syscall.EADDRNOTAVAIL
 )
 
+// What is offered is what the rooms behind keep: NOTIFY=SUCCESS goes by the queue, which reports; the queue also holds
+// back and counts down. LMTP answers for each recipient itself and needs none of it.
+const (
+	extensionsIn  = smtp.DefaultExtensions | smtp.ExtDSN
+	extensionsOut = smtp.DefaultExtensions | smtp.ExtDSN | smtp.ExtPriority | smtp.ExtDeliverBy | smtp.ExtFutureRelease
+)
+
 // planned is a listener to be opened, and what serves it.
 type planned struct {
 	name, network, address string
@@ -39,7 +47,7 @@ func (h *House) services() ([]planned, error) {
 	conf := h.keeper.ServerConfig()
 	auth := h.authenticator()
 	var out []planned
-	for _, part := range []func(*tls.Config, mail.Authenticator) ([]planned, error){h.mta, h.msa, h.lmtp, h.imap} {
+	for _, part := range []func(*tls.Config, mail.Authenticator) ([]planned, error){h.mta, h.msa, h.lmtp, h.imap, h.auth} {
 		p, err := part(conf, auth)
 		if err != nil {
 			return nil, err
@@ -74,7 +82,7 @@ func (h *House) mta(conf *tls.Config, _ mail.Authenticator) ([]planned, error) {
 		return nil, err
 	}
 	srv := h.smtp("mta", conf)
-	srv.Door, srv.Trusted = chain, trusted(h.conf.MTA.Trusted)
+	srv.Door, srv.Trusted, srv.Extensions = chain, trusted(h.conf.MTA.Trusted), extensionsIn
 	return each(h.conf.MTA.Listen, func(config.Listen) (string, server) { return "smtp", srv }), nil
 }
 
@@ -111,7 +119,7 @@ func (h *House) msa(conf *tls.Config, auth mail.Authenticator) ([]planned, error
 	}
 	make := func(implicit bool) *smtp.Server {
 		srv := h.smtp("msa", conf)
-		srv.Door, srv.Auth, srv.RequireAuth, srv.ImplicitTLS = door, auth, true, implicit
+		srv.Door, srv.Auth, srv.RequireAuth, srv.ImplicitTLS, srv.Extensions = door, auth, true, implicit, extensionsOut
 		return srv
 	}
 	plain, implicit := make(false), make(true)
@@ -153,11 +161,9 @@ func (h *House) imap(conf *tls.Config, auth mail.Authenticator) ([]planned, erro
 	make := func(implicit bool) *imap.Server {
 		return &imap.Server{Backend: h.mailbox.Backend(), Auth: auth, TLSConfig: conf, ImplicitTLS: implicit,
 			PlaintextLoopback: h.conf.Mailbox.PlaintextLoopback, Hostname: h.conf.Hostname, Service: "mailbox",
-			ID: []imap.ServerID{{Name: "name", Value: "samotop"}},
-			// mbsync and mutt end what they compress with Z_PARTIAL_FLUSH, after which Go's decompressor waits for more.
-			Disable: []string{"COMPRESS=DEFLATE"},
-			Limits:  imap.Limits{MessageOctets: h.conf.MTA.MaxMessageBytes},
-			Log:     h.log.With("room", "imap")}
+			ID:     []imap.ServerID{{Name: "name", Value: "samotop"}},
+			Limits: imap.Limits{MessageOctets: h.conf.MTA.MaxMessageBytes},
+			Log:    h.log.With("room", "imap")}
 	}
 	plain, implicit := make(false), make(true)
 	var ls []config.Listen
@@ -169,6 +175,13 @@ func (h *House) imap(conf *tls.Config, auth mail.Authenticator) ([]planned, erro
 	return each(ls, func(l config.Listen) (string, server) {
 		return l.Scheme, map[bool]server{false: plain, true: implicit}[l.TLS()]
 	}), nil
+}
+
+// auth lets Postfix, Exim or Dovecot on this machine ask who may log in.
+func (h *House) auth(_ *tls.Config, auth mail.Authenticator) ([]planned, error) {
+	srv := &authproto.Server{Auth: auth, Log: h.log.With("room", "accounts")}
+	return []planned{{name: "auth", network: "unix", address: h.conf.RunPath(config.AuthSocket), mode: 0o660,
+		serve: srv.Serve, shutdown: func(context.Context) error { return nil }}}, nil // it ends with the context of Serve
 }
 
 // server is what package smtp and package imap have in common.
