@@ -39,7 +39,7 @@ type QM struct {
 	verbs    uint64      // how many have ended
 	entries  int
 	bodies   int64 // octets of bodies in memory
-	fresh    ring  // lines whose first entry was never tried
+	fresh    ring  // lines whose first entry has just come in
 	again    ring  // the others
 	workers  workers
 	done     []outcome
@@ -208,6 +208,7 @@ func (q *QM) arrived(m *message, entries []*entry) {
 			q.missed(e.row.dest, e.row.due)
 			continue
 		}
+		e.fresh = true
 		q.admit(e)
 	}
 	q.settle(m)
@@ -335,7 +336,7 @@ func (q *QM) window(l *line) int {
 	return l.state.window
 }
 
-// dispatch starts workers for lines that are ready. What was tried before gets at most half of them, so that new
+// dispatch starts workers for lines that are ready. What comes from the disk gets at most half of them, so that new
 // mail never waits for a queue full of old trouble.
 func (q *QM) dispatch() {
 	for q.running && !q.draining && q.stop == nil {

@@ -165,4 +165,4 @@ func (q *QM) recorder(ctx context.Context) {
 }
 
 // maxRecord is how many outcomes one batch takes.
-const maxRecord = 1000
+const maxRecord = 250

@@ -29,6 +29,7 @@ type entry struct {
 	n     uint32
 	row   *recipientRow
 	taken bool // by a worker
+	fresh bool // has just come in
 	// suspect: it may have been on the wire when we crashed.
 	suspect bool
 }
@@ -92,8 +93,8 @@ func (l *line) drop(m *message) {
 	}
 }
 
-// fresh reports whether what stands first was never tried.
-func (l *line) fresh() bool { return l.len() > 0 && l.queue[l.head].row.attempts == 0 }
+// fresh reports whether what stands first has just come in.
+func (l *line) fresh() bool { return l.len() > 0 && l.queue[l.head].fresh }
 
 // outcome is what came of trying an entry.
 type outcome struct {
