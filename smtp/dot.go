@@ -87,28 +87,43 @@ func (d *dotDecoder) next(p []byte) (used int, out []byte, done bool, err error)
 	return len(p), p[start:], false, nil
 }
 
-// text goes through the rest of a line and returns how much of p it was.
+// text goes through the rest of a line, and through those that follow it as long as none begins with something that
+// needs a closer look, and returns how much of p that was. One search for each LF and one count of the CRs tell that
+// there is no other line end than CRLF.
 func (d *dotDecoder) text(p []byte) (int, error) {
-	lf := bytes.IndexByte(p, '\n')
-	line := p
-	if lf >= 0 {
-		line = p[:lf]
+	i, lines := 0, 0
+	for {
+		lf := bytes.IndexByte(p[i:], '\n')
+		if lf < 0 {
+			break
+		}
+		at := i + lf
+		if at == 0 || p[at-1] != '\r' {
+			return 0, errSmuggle
+		}
+		lines++
+		i = at + 1
+		if i == len(p) || p[i] == '.' || p[i] == 0 {
+			if bytes.Count(p[:i], cr) != lines {
+				return 0, errSmuggle
+			}
+			d.state = dotBegin
+			return i, nil
+		}
 	}
-	cr := bytes.IndexByte(line, '\r')
-	switch {
-	case lf >= 0 && cr == lf-1 && lf > 0:
-		d.state = dotBegin
-		return lf + 1, nil
-	case lf >= 0:
-		return 0, errSmuggle
-	case cr < 0:
+	switch bytes.Count(p, cr) {
+	case lines:
 		return len(p), nil
-	case cr == len(p)-1:
-		d.state = dotCR
-		return len(p), nil
+	case lines + 1:
+		if p[len(p)-1] == '\r' {
+			d.state = dotCR
+			return len(p), nil
+		}
 	}
 	return 0, errSmuggle
 }
+
+var cr = []byte{'\r'}
 
 // nul watches a line that consists of NULs and one dot: a reader that drops NULs would take it for the end of
 // data, so it is refused like a bare line end.
@@ -132,31 +147,35 @@ type lineChecker struct {
 }
 
 func (l *lineChecker) check(p []byte) error {
-	for len(p) > 0 {
-		if l.cr {
-			if p[0] != '\n' {
-				return errSmuggle
-			}
-			l.cr, p = false, p[1:]
-			continue
-		}
-		lf := bytes.IndexByte(p, '\n')
-		line := p
-		if lf >= 0 {
-			line = p[:lf]
-		}
-		cr := bytes.IndexByte(line, '\r')
-		switch {
-		case lf > 0 && cr == lf-1:
-			p = p[lf+1:]
-		case lf < 0 && cr < 0:
-			return nil
-		case lf < 0 && cr == len(p)-1:
-			l.cr = true
-			return nil
-		default:
+	if len(p) == 0 {
+		return nil
+	}
+	if l.cr {
+		if p[0] != '\n' {
 			return errSmuggle
 		}
+		l.cr, p = false, p[1:]
+	}
+	lines := 0
+	for i := 0; ; {
+		lf := bytes.IndexByte(p[i:], '\n')
+		if lf < 0 {
+			break
+		}
+		i += lf + 1
+		if i < 2 || p[i-2] != '\r' {
+			return errSmuggle
+		}
+		lines++
+	}
+	switch bytes.Count(p, cr) {
+	case lines:
+		return nil
+	case lines + 1:
+		l.cr = p[len(p)-1] == '\r'
+	}
+	if !l.cr {
+		return errSmuggle
 	}
 	return nil
 }
