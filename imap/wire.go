@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -143,7 +144,7 @@ func (w *wire) line(dst []byte, maxLen int) ([]byte, error) {
 	for {
 		for w.r < w.w {
 			c := w.in[w.r:w.w]
-			eol := indexLF(c)
+			eol := bytes.IndexByte(c, '\n')
 			take := len(c)
 			if eol >= 0 {
 				take = eol
@@ -171,15 +172,6 @@ func (w *wire) line(dst []byte, maxLen int) ([]byte, error) {
 			return dst, err
 		}
 	}
-}
-
-func indexLF(b []byte) int {
-	for i, c := range b {
-		if c == '\n' {
-			return i
-		}
-	}
-	return -1
 }
 
 // literal appends n octets to dst.
