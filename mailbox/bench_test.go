@@ -73,8 +73,12 @@ func BenchmarkDeliver100(b *testing.B)    { benchmarkDeliver(b, 100, 100) }
 // filled returns a selected mailbox of n small messages.
 func filled(b *testing.B, n int) (imap.Account, imap.Mailbox) {
 	b.Helper()
+	return fill(b, open(b, mem.New(mem.Options{}), Config{}), n)
+}
+
+func fill(b *testing.B, m *Mailbox, n int) (imap.Account, imap.Mailbox) {
+	b.Helper()
 	ctx := context.Background()
-	m := open(b, mem.New(mem.Options{}), Config{})
 	a := login(b, m, 1)
 	for i := 0; i < n; i += 1000 {
 		ap, err := a.Append(ctx, "INBOX")
@@ -242,6 +246,71 @@ func BenchmarkDeliverLog(b *testing.B) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// BenchmarkLog reads and searches 10,000 messages in the log engine on a real disk.
+func BenchmarkLog(b *testing.B) {
+	const n = 10_000
+	ctx := context.Background()
+	e, err := log.Open(ctx, log.Options{Dir: b.TempDir() + "/db"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := open(b, e, Config{})
+	b.Cleanup(func() { m.Close(); e.Close() })
+	_, box := fill(b, m, n)
+	fetch := func(set imap.UIDSet, need imap.Need, use func(*imap.Message)) func(*testing.B) {
+		return func(b *testing.B) {
+			b.ReportAllocs()
+			defer cpuPerOp(b)()
+			for range b.N {
+				for msg, err := range box.Fetch(ctx, set, need) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					use(msg)
+				}
+			}
+		}
+	}
+	none := func(*imap.Message) {}
+	b.Run("flags", fetch(everything(), 0, none))
+	b.Run("envelope", fetch(everything(), imap.NeedEnvelope, none))
+	b.Run("structure", fetch(everything(), imap.NeedStructure, none))
+	b.Run("header", fetch(everything(), imap.NeedHeader, none))
+	var buf []byte
+	b.Run("body1000", fetch(imap.UIDSet{{Start: 1, Stop: 1000}}, imap.NeedContent, func(msg *imap.Message) {
+		var err error
+		if buf, err = msg.Content.Append(ctx, buf[:0], 0, msg.Content.Size()); err != nil {
+			b.Fatal(err)
+		}
+	}))
+	b.Run("store", func(b *testing.B) {
+		defer cpuPerOp(b)()
+		for i := range b.N {
+			set := imap.UIDSet{{Start: 5, Stop: 5}}
+			if _, err := box.Store(ctx, set, imap.StoreChange{Mode: imap.StoreAdd + imap.StoreMode(i%2), Flags: imap.Flags{System: imap.FlagFlagged}}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for name, q := range map[string]*imap.Query{
+		"sort subject":   {Sort: []imap.SortKey{{Key: "SUBJECT"}}},
+		"thread":         {Thread: "REFERENCES"},
+		"search subject": {Criteria: &imap.Criteria{Header: []imap.HeaderKey{{Name: "Subject", Value: "letter 77"}}}},
+		"search body":    {Criteria: &imap.Criteria{Body: []string{"number 77"}}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			defer cpuPerOp(b)()
+			q.Within = everything()
+			for range b.N {
+				if _, err := box.Search(ctx, q); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

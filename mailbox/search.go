@@ -140,6 +140,7 @@ func (s *selected) find(ctx context.Context, set imap.UIDSet, f *finder) error {
 	}
 	var p page
 	var m imap.Message
+	var content lazyContent
 	for from := uid(1); from != 0; from = p.next {
 		if err := s.readPage(ctx, &p, from, set, fetch); err != nil {
 			return err
@@ -150,7 +151,8 @@ func (s *selected) find(ctx context.Context, set imap.UIDSet, f *finder) error {
 				return err
 			}
 			if lazy {
-				m.Content = &lazyContent{s: s, uid: row.uid, size: m.Size}
+				content = lazyContent{s: s, uid: row.uid, size: m.Size}
+				m.Content = &content
 			}
 			if err := f.look(ctx, &m, p.get(row.header)); err != nil && !isExpunged(err) {
 				return err
@@ -208,7 +210,7 @@ func (f *finder) collect(ctx context.Context, m *imap.Message, k *sortKeys) (err
 	if len(f.q.Sort) > 0 {
 		var e imap.SortEntry
 		if k != nil {
-			e = k.sortEntry(m)
+			e = k.sortEntry(m, f.q.Sort)
 		} else if e, err = imap.SortEntryOf(ctx, m, f.q.Sort); err != nil {
 			return err
 		}

@@ -121,12 +121,26 @@ func (k *sortKeys) sentDate(internal time.Time) time.Time {
 	return internal.UTC()
 }
 
-func (k *sortKeys) sortEntry(m *imap.Message) imap.SortEntry {
-	return imap.SortEntry{
-		UID: m.UID, Arrival: m.InternalDate, Sent: k.sentDate(m.InternalDate), Size: m.Size,
-		Subject: string(k.subject), From: string(k.from), To: string(k.to), Cc: string(k.cc),
-		DisplayFrom: string(k.displayFrom), DisplayTo: string(k.displayTo),
+// sortEntry fills in what the keys of a SORT compare.
+func (k *sortKeys) sortEntry(m *imap.Message, keys []imap.SortKey) imap.SortEntry {
+	e := imap.SortEntry{UID: m.UID, Arrival: m.InternalDate, Sent: k.sentDate(m.InternalDate), Size: m.Size}
+	for i := range keys {
+		switch keys[i].Key {
+		case "SUBJECT":
+			e.Subject = string(k.subject)
+		case "FROM":
+			e.From = string(k.from)
+		case "TO":
+			e.To = string(k.to)
+		case "CC":
+			e.Cc = string(k.cc)
+		case "DISPLAYFROM":
+			e.DisplayFrom = string(k.displayFrom)
+		case "DISPLAYTO":
+			e.DisplayTo = string(k.displayTo)
+		}
 	}
+	return e
 }
 
 func (k *sortKeys) threadEntry(m *imap.Message) imap.ThreadEntry {
