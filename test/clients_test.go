@@ -145,11 +145,17 @@ func TestSwaks(t *testing.T) {
 func TestMsmtp(t *testing.T) {
 	msmtp := need(t, "msmtp")
 	a, b := twoHouses(t)
-	for i, way := range []string{"port " + fmt.Sprint(a.base+587) + "\ntls_starttls on", "port " + fmt.Sprint(a.base+465) + "\ntls_starttls off"} {
-		rc := file(t, "defaults\nhost 127.0.0.1\n"+way+"\ntls on\ntls_trust_file "+a.cert()+"\nauth on\nuser alice@a.test\npassword "+password+"\nfrom alice@a.test\naccount default\n")
-		command(t, letter("alice@a.test", "bob@b.test", "from msmtp", "hello"), nil, msmtp, "-C", rc, "bob@b.test")
-		b.await("bob@b.test", i+1)
+	send := func(from *house, me string, to *house, whom string) {
+		ways := []string{fmt.Sprintf("port %d\ntls_starttls on", from.base+587), fmt.Sprintf("port %d\ntls_starttls off", from.base+465)}
+		for i, way := range ways {
+			rc := file(t, "defaults\nhost 127.0.0.1\n"+way+"\ntls on\ntls_trust_file "+from.cert()+"\nauth on\nuser "+me+
+				"\npassword "+password+"\nfrom "+me+"\naccount default\n")
+			command(t, letter(me, whom, "from msmtp", "hello"), nil, msmtp, "-C", rc, whom)
+			to.await(whom, i+1)
+		}
 	}
+	send(a, "alice@a.test", b, "bob@b.test")
+	send(b, "bob@b.test", a, "alice@a.test")
 }
 
 func TestMbsync(t *testing.T) {
@@ -226,19 +232,23 @@ func TestMutt(t *testing.T) {
 	mutt := need(t, "mutt")
 	a, b := twoHouses(t)
 	dir := t.TempDir()
-	rc := file(t, fmt.Sprintf(`set smtp_url="smtp://alice@a.test@127.0.0.1:%d/"
+	send := func(from *house, me string, to *house, whom string) {
+		rc := file(t, fmt.Sprintf(`set smtp_url="smtp://%s@127.0.0.1:%d/"
 set smtp_pass="%s"
 set smtp_authenticators="plain"
 set ssl_force_tls=yes
 set certificate_file="%s"
 set ssl_verify_host=no
-set from="alice@a.test"
-set realname="Alice"
+set from="%s"
+set realname="Mutt"
 set use_from=yes
 set copy=no
-`, a.base+587, password, a.cert()))
-	command(t, "hello\n", []string{"HOME=" + dir, "TERM=dumb"}, mutt, "-n", "-F", rc, "-s", "from mutt", "--", "bob@b.test")
-	b.await("bob@b.test", 1)
+`, me, from.base+587, password, from.cert(), me))
+		command(t, "hello\n", []string{"HOME=" + dir, "TERM=dumb"}, mutt, "-n", "-F", rc, "-s", "from mutt", "--", whom)
+		to.await(whom, 1)
+	}
+	send(a, "alice@a.test", b, "bob@b.test")
+	send(b, "bob@b.test", a, "alice@a.test")
 	read := file(t, fmt.Sprintf(`set folder="imaps://bob@b.test@127.0.0.1:%d/"
 set imap_user="bob@b.test"
 set imap_pass="%s"

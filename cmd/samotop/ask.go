@@ -36,19 +36,33 @@ func (e *env) ask(need house.Rooms) (*asking, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a := e.askServer(c); a != nil {
+		return a, nil
+	}
+	var server *asking
+	h, err := e.open(house.Options{Config: c, Rooms: need, Version: buildVersion(), Log: e.log(slog.LevelWarn)}, func() bool {
+		server = e.askServer(c)
+		return server != nil
+	})
+	switch {
+	case server != nil: // it has come up meanwhile
+		return server, nil
+	case err != nil:
+		return nil, err
+	}
+	return &asking{management.Client{HTTP: management.Direct(h.Handler())}, h.Close}, nil
+}
+
+// open opens the rooms in this process. It waits for another verb that has the directory, and no longer when a server
+// has it.
+func (e *env) open(o house.Options, served func() bool) (*house.House, error) {
 	for end := time.Now().Add(lockWait); ; {
-		if a := e.askServer(c); a != nil {
-			return a, nil
-		}
-		h, err := house.Open(e.ctx, house.Options{Config: c, Rooms: need, Version: buildVersion(), Log: e.log(slog.LevelWarn)})
-		if err == nil {
-			return &asking{management.Client{HTTP: management.Direct(h.Handler())}, h.Close}, nil
-		}
+		h, err := house.Open(e.ctx, o)
 		var held *house.LockedError
-		if !errors.As(err, &held) || time.Now().After(end) {
-			return nil, err
+		if err == nil || !errors.As(err, &held) || time.Now().After(end) || served() {
+			return h, err
 		}
-		select { // a server that has not come up yet, or another verb
+		select {
 		case <-e.ctx.Done():
 			return nil, e.ctx.Err()
 		case <-time.After(20 * time.Millisecond):

@@ -54,7 +54,13 @@ func (c *serveCmd) logger(e *env) *slog.Logger {
 
 // serve runs a house until it is told to stop.
 func (e *env) serve(conf *config.Config, log *slog.Logger, ready func()) (err error) {
-	h, err := house.Open(e.ctx, house.Options{Config: conf, Version: buildVersion(), Log: log})
+	h, err := e.open(house.Options{Config: conf, Version: buildVersion(), Log: log}, func() bool {
+		a := e.askServer(conf)
+		if a != nil {
+			_ = a.close() // it was only asked whether it is there
+		}
+		return a != nil
+	})
 	if err != nil {
 		return err
 	}

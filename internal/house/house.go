@@ -50,9 +50,6 @@ const (
 // DefaultDrainTime is how long running sessions may take to finish when the house stops.
 const DefaultDrainTime = 20 * time.Second
 
-// DefaultLockWait is how long Open waits for whoever holds the directory.
-const DefaultLockWait = 0
-
 // Options of Open. Config is required.
 type Options struct {
 	Config *config.Config
