@@ -202,9 +202,9 @@ func (q *QM) closeIdle() {
 	}
 }
 
-// connectReply puts a failure to connect into words.
-func connectReply(err error) mail.Reply {
-	var own *mail.Reply
+// connectReply puts a failure to connect into words; own: into ours.
+func connectReply(err error) (_ mail.Reply, own bool) {
+	var ours *mail.Reply
 	var said *smtp.ReplyError
 	var ne net.Error
 	switch {
@@ -213,17 +213,17 @@ func connectReply(err error) mail.Reply {
 		// mended, and the next host may do better (RFC 5321 section 4.2.4.2).
 		r := *said.Reply
 		if r.Permanent() {
-			r = mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 3, 2}, Text: "The server does not let us in: " + said.Reply.String()}
+			return mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 3, 2}, Text: "The server does not let us in: " + said.Reply.String()}, true
 		}
-		return r
-	case errors.As(err, &own):
-		return *own
+		return r, false
+	case errors.As(err, &ours):
+		return *ours, true
 	case errors.Is(err, smtp.ErrTLSUnavailable): // RFC 8689 section 5
-		return mail.Reply{Code: 550, Enhanced: mail.Enhanced{5, 7, 30}, Text: "The next server offers no TLS, which the sender asked for (REQUIRETLS)"}
+		return mail.Reply{Code: 550, Enhanced: mail.Enhanced{5, 7, 30}, Text: "The next server offers no TLS, which the sender asked for (REQUIRETLS)"}, true
 	case errors.As(err, &ne) && ne.Timeout():
-		return mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 4, 1}, Text: "The server did not answer in time"}
+		return mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 4, 1}, Text: "The server did not answer in time"}, true
 	case errors.Is(err, io.EOF):
-		return mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 4, 2}, Text: "The server closed the connection"}
+		return mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 4, 2}, Text: "The server closed the connection"}, true
 	}
-	return mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 4, 1}, Text: "The server cannot be reached: " + err.Error()}
+	return mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 4, 1}, Text: "The server cannot be reached: " + err.Error()}, true
 }

@@ -82,6 +82,7 @@ func (c *change) decide(q *QM, o outcome) {
 	attempts := r.attempts + 1
 	d := q.cfg.Schedule.decide(c.m.terms(), attempts, r.warned, o.reply, o.before, o.at, q.chance())
 	d.reply.Cause = nil
+	o.own = o.own || d.reply.Code != o.reply.Code // we gave up
 	o.reply = d.reply
 	c.dec = append(c.dec, d)
 	c.log(q, &o, d)
@@ -228,6 +229,9 @@ func (m *message) tell(r *recipientRow, o *outcome, d decision, s Schedule) (tol
 		return told{}, false
 	}
 	t := told{row: r, at: o.at, host: o.host, reply: o.reply}
+	if o.own { // RFC 3464 section 2.3.5: Remote-MTA is who said it
+		t.host = ""
+	}
 	switch {
 	case d.action == fail && wants(r, mail.NotifyFailure):
 		t.action = toldFailed

@@ -16,8 +16,8 @@ func (q *QM) deliverRemote(ctx context.Context, l *line, c *conn, es []*entry) (
 	q.warnSuspects(es)
 	if until, why := q.resting(l); !until.IsZero() && c == nil {
 		// The destination was not reached a moment ago: nothing is gained by asking again for each message.
-		why.Reply.Text = "Not tried again before the server had time to recover; it said or did: " + why.Reply.Text
-		return q.all(es, outcome{reply: why.Reply, host: why.Host, before: q.spread(until)}), nil
+		why.Reply.Text = "Not tried, to give the server time to recover; the last try ended so: " + why.Reply.Text
+		return q.all(es, outcome{reply: why.Reply, host: why.Host, own: true, before: q.spread(until)}), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxAttempt)
 	defer cancel()
@@ -64,7 +64,8 @@ func (q *QM) begin(ctx context.Context, l *line, es []*entry, strict bool) (*con
 	if outs, ok := q.broken(q.runCtx, es); ok {
 		return nil, outs
 	}
-	o := outcome{reply: connectReply(err), host: where}
+	o := outcome{host: where}
+	o.reply, o.own = connectReply(err)
 	if cause := errors.Unwrap(err); cause != nil && o.reply.Permanent() {
 		q.cfg.Log.Info("no route", "destination", l.name, "err", err)
 	}
@@ -83,7 +84,7 @@ func (q *QM) deliverStrict(ctx context.Context, l *line, es []*entry) []outcome 
 	}
 	defer q.quit(c)
 	if !c.peer.Extensions().Has("REQUIRETLS") {
-		return q.all(es, outcome{host: c.host, tls: c.tls,
+		return q.all(es, outcome{host: c.host, tls: c.tls, own: true,
 			reply: mail.Reply{Code: 550, Enhanced: mail.Enhanced{5, 7, 30}, Text: "The next server does not support REQUIRETLS, which the sender asked for"}})
 	}
 	outs, _, _ = q.send(ctx, l, c, es)
@@ -110,7 +111,7 @@ func (q *QM) send(ctx context.Context, l *line, c *conn, es []*entry) (outs []ou
 		if outs, ok := q.broken(q.runCtx, es); ok {
 			return outs, false, false
 		}
-		return q.all(es, outcome{host: c.host, tls: c.tls, reply: *mail.AsReply(err)}), false, true
+		return q.all(es, outcome{host: c.host, tls: c.tls, own: true, reply: *mail.AsReply(err)}), false, true
 	}
 	at := q.now()
 	outs = make([]outcome, len(es))
@@ -122,7 +123,7 @@ func (q *QM) send(ctx context.Context, l *line, c *conn, es []*entry) (outs []ou
 		if rr.Reply.Code == 421 { // RFC 5321 section 3.8
 			event = troubled
 		}
-		outs[i] = outcome{e: es[i], reply: rr.Reply, host: c.host, tls: c.tls, at: at, relayed: !res.DSN}
+		outs[i] = outcome{e: es[i], reply: rr.Reply, host: c.host, tls: c.tls, at: at, own: rr.Command == "", relayed: !res.DSN}
 	}
 	if err != nil {
 		event = troubled

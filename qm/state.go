@@ -105,6 +105,7 @@ type outcome struct {
 	at      time.Time
 	not     bool      // it was not tried: nothing is recorded
 	before  time.Time // not to be tried earlier
+	own     bool      // reply is ours, not what host said
 	relayed bool      // taken by a server that does not report success itself
 }
 
