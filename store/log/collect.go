@@ -49,7 +49,7 @@ func (c *collection) run(ctx context.Context) error {
 	percent := int64(e.o.CollectBelowPercent)
 	victims := e.segs.victims(e.flushed.Load().end.seg, percent)
 	if ended := e.applied.Load().end.seg; len(e.segs.victims(ended, percent)) > len(victims) {
-		if err := e.flushIndex(); err != nil {
+		if err := e.flushIndex(); err != nil && !errors.Is(err, store.ErrFull) {
 			return err
 		}
 		a, err := e.durableApplied()

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -54,6 +55,7 @@ type Engine struct {
 	stopKeep   chan struct{}
 	closeIndex chan struct{} // closed before the index is: see gateFS
 	indexOpen  atomic.Bool
+	indexFull  atomic.Bool // the last flush found no space
 	compact    *scheduler
 	done       sync.WaitGroup // the three goroutines and flushes
 	collectMu  sync.Mutex
@@ -198,12 +200,15 @@ func (e *Engine) Close() error {
 	var err error
 	if e.fenceErr == nil && *e.applied.Load() != *e.flushed.Load() {
 		err = e.flushIndex()
+		if errors.Is(err, store.ErrFull) {
+			err = nil // the next Open reads the log instead
+		}
 	}
 	if _, _, e2 := e.segs.sweep(); e2 != nil && e.fenceErr == nil {
 		err = errors.Join(err, e2)
 	}
 	close(e.closeIndex)
-	err = errors.Join(err, e.db.Close())
+	err = errors.Join(err, e.closeDB())
 	e.segs.close()
 	err = errors.Join(err, e.w.file.Close(), e.lock.Close())
 	if e.fenceErr != nil {
@@ -215,14 +220,31 @@ func (e *Engine) Close() error {
 	return nil
 }
 
+// closeDB closes the index. What it could not write for lack of space it reads from the log at the next Open.
+func (e *Engine) closeDB() error {
+	err := e.db.Close()
+	if errors.Is(err, syscall.ENOSPC) {
+		e.log.Warn("index: no space while closing", "dir", e.o.Dir, "err", err)
+		return nil
+	}
+	return err
+}
+
 // fencedCloseTime is how long Close waits for an index that may hang on a dead disk.
 const fencedCloseTime = 3 * time.Second
 
 func (e *Engine) awaitEnd(ended chan struct{}) error {
-	select {
-	case <-ended:
-		return nil
-	case <-e.fenced:
+	for waiting := true; waiting; {
+		select {
+		case <-ended:
+			return nil
+		case <-e.fenced:
+			waiting = false
+		case <-time.After(fencedCloseTime):
+			if e.indexFull.Load() {
+				e.fence(store.ErrFull) // what is durable is in the log, and the index may wait for space for ever
+			}
+		}
 	}
 	select {
 	case <-ended:

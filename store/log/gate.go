@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/samotop/samotop/store"
@@ -19,12 +20,23 @@ type gateFS struct {
 	e *Engine
 }
 
+// fullPause is between two tries to flush while there is no space.
+const fullPause = 200 * time.Millisecond
+
 func (g gateFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := g.e.isFenced(); err != nil {
 		if g.e.ownIndex(name) {
 			<-g.e.closeIndex
 		}
 		return nil, fmt.Errorf("create %s: %w", name, err)
+	}
+	if g.e.indexFull.Load() && g.e.ownIndex(name) {
+		// No space: Pebble would try again at once.
+		select {
+		case <-g.e.fenced:
+		case <-g.e.closeIndex:
+		case <-time.After(fullPause):
+		}
 	}
 	f, err := g.FS.Create(name, c)
 	if err != nil {

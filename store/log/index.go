@@ -70,7 +70,7 @@ func (e *Engine) indexOptions() *pebble.Options {
 		Logger:                      indexLogger{e},
 		EventListener: &pebble.EventListener{
 			BackgroundError: e.indexError,
-			FlushEnd:        func(pebble.FlushInfo) { e.poke() },
+			FlushEnd:        e.flushEnded,
 		},
 		CompactionConcurrencyRange: func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
 	}
@@ -112,17 +112,32 @@ func (e *Engine) openIndex() error {
 	}
 }
 
-// flushIndex is Flush, but ends when the engine is fenced, which Flush does not.
+func (e *Engine) flushEnded(info pebble.FlushInfo) {
+	if info.Err == nil {
+		e.indexFull.Store(false)
+	}
+	e.poke()
+}
+
+// flushIndex is Flush, but ends when the engine is fenced or there is no space, which Flush does not.
 func (e *Engine) flushIndex() error {
 	flushed, err := e.db.AsyncFlush()
 	if err != nil {
 		return corrupt(err)
 	}
-	select {
-	case <-flushed:
-		return nil
-	case <-e.fenced:
-		return e.fenceErr
+	look := time.NewTicker(retryPause)
+	defer look.Stop()
+	for {
+		select {
+		case <-flushed:
+			return nil
+		case <-e.fenced:
+			return e.fenceErr
+		case <-look.C:
+			if e.indexFull.Load() {
+				return fmt.Errorf("flush of the index: %w", store.ErrFull)
+			}
+		}
 	}
 }
 
@@ -139,8 +154,9 @@ func corrupt(err error) error {
 func (e *Engine) indexError(err error) {
 	switch {
 	case errors.Is(err, pebble.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, pebble.ErrCancelledCompaction):
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, syscall.ENOSPC) && e.indexOpen.Load():
 		e.full.Store(true)
+		e.indexFull.Store(true)
 		e.log.Warn("index: no space", "dir", e.o.Dir, "err", err)
 	default:
 		e.fence(fmt.Errorf("index: %w", err))
