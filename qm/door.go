@@ -134,6 +134,9 @@ func (t *transaction) Write(p []byte) (int, error) {
 	if err := t.stage(); err != nil {
 		return 0, err
 	}
+	if t.row.size == 0 {
+		t.row.blank = p[0] == ' ' || p[0] == '\t'
+	}
 	t.row.size += int64(len(p))
 	if t.row.size > t.q.cfg.Limits.MaxMessageBytes {
 		return 0, mail.NewReply(552, mail.Enhanced{5, 3, 4}, "Message is larger than the %d octets allowed here", t.q.cfg.Limits.MaxMessageBytes)

@@ -13,7 +13,7 @@ import (
 )
 
 func sampleMessage() *messageRow {
-	return &messageRow{arrival: time.UnixMilli(1700000000123), total: 3, size: 4711, msgID: "<1@x>", report: true,
+	return &messageRow{arrival: time.UnixMilli(1700000000123), total: 3, size: 4711, msgID: "<1@x>", report: true, blank: true,
 		sender: mail.Sender{Address: mail.Address{Local: "a b", Domain: "x.test"}, Size: 12, Body: mail.Body8Bit, UTF8: true, Ret: mail.RetHeaders,
 			EnvelopeID: "env", Auth: "<>", RequireTLS: true, Priority: -9, HoldUntil: time.UnixMilli(1800000000000),
 			DeliverBy: mail.DeliverBy{Deadline: time.UnixMilli(1900000000000), Return: true, Trace: true},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/samotop/samotop/mail"
@@ -98,6 +99,10 @@ func (q *QM) send(ctx context.Context, l *line, c *conn, es []*entry) (outs []ou
 	msg := &smtp.Message{Envelope: mail.Envelope{Sender: m.row.sender, Recipients: make([]mail.Recipient, len(es))},
 		Trace: m.row.trace, Body: q.content(ctx, m), Size: m.row.size}
 	msg.Sender.Size, msg.Sender.Params, msg.Sender.HoldUntil = m.row.size, nil, time.Time{}
+	if m.row.blank && len(m.row.trace) > 0 { // the header ends here, as it did when it came
+		msg.Body, msg.Size = io.MultiReader(strings.NewReader("\r\n"), msg.Body), msg.Size+2
+		msg.Sender.Size = msg.Size
+	}
 	for i, e := range es {
 		r := mail.Recipient{Address: e.row.target.Address, Notify: e.row.rcpt.Notify, Original: e.row.rcpt.Original}
 		if e.row.expanded { // RFC 3461 section 5.2.7.2

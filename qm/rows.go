@@ -16,6 +16,7 @@ type messageRow struct {
 	size    int64        // octets of the body
 	msgID   string       // its Message-ID, "" if it has none
 	report  bool         // made by us
+	blank   bool         // the body begins with white space, and would continue the last field put in front of it
 }
 
 // origin says where the message came from, for the local door and the log.
@@ -35,6 +36,7 @@ const (
 	flagByReturn
 	flagByTrace
 	flagReport
+	flagBlank
 )
 
 func (m *messageRow) encode() []byte {
@@ -42,7 +44,7 @@ func (m *messageRow) encode() []byte {
 	s := &m.sender
 	w.byte(version)
 	w.byte(flag(s.UTF8, flagUTF8) | flag(s.RequireTLS, flagRequireTLS) | flag(s.DeliverBy.Return, flagByReturn) |
-		flag(s.DeliverBy.Trace, flagByTrace) | flag(m.report, flagReport))
+		flag(s.DeliverBy.Trace, flagByTrace) | flag(m.report, flagReport) | flag(m.blank, flagBlank))
 	w.time(m.arrival)
 	w.address(s.Address)
 	w.int(s.Size)
@@ -80,7 +82,7 @@ func decodeMessage(b []byte) (*messageRow, error) {
 		return nil, errRow
 	}
 	flags := r.byte()
-	m := &messageRow{arrival: r.time(), report: flags&flagReport != 0}
+	m := &messageRow{arrival: r.time(), report: flags&flagReport != 0, blank: flags&flagBlank != 0}
 	s := &m.sender
 	s.Address, s.Size, s.Body, s.Ret = r.address(), r.int(), mail.Body(r.byte()), mail.Ret(r.byte())
 	s.EnvelopeID, s.Auth, s.Priority = r.string(), r.string(), int8(r.int())
