@@ -265,7 +265,7 @@ func (p *part) sealBox(b *box) {
 			p.m.longLog(p.id, b.id)
 		}
 	}
-	c.put(c.ar.boxKey(kindBox, p.id, b.id), b.appendTo(c.ar.take(13*10+len(b.Name)+1)))
+	c.put(c.ar.boxKey(kindBox, p.id, b.id), b.appendTo(c.ar.take(boxRoom+len(b.Name))))
 }
 
 // install makes the working copies the head.

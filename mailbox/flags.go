@@ -62,6 +62,14 @@ func (s *selected) present(ctx context.Context, set imap.UIDSet, which func(c *c
 	return all.Intersect(set), nil
 }
 
+// some is present for a set that needs no limiting if it has at most n UIDs.
+func (s *selected) some(ctx context.Context, set imap.UIDSet, n int) (imap.UIDSet, error) {
+	if set.Len() <= n {
+		return set, nil
+	}
+	return s.present(ctx, set, allOf)
+}
+
 func allOf(c *chunk) *bitset     { return &c.All }
 func deletedOf(c *chunk) *bitset { return &c.Deleted }
 
@@ -77,7 +85,7 @@ func (s *selected) Store(ctx context.Context, uids imap.UIDSet, change imap.Stor
 	if len(uids) == 0 {
 		return result, nil
 	}
-	set, err := s.present(ctx, uids, allOf)
+	set, err := s.some(ctx, uids, s.m.limits.StoreMessages)
 	if err != nil {
 		return result, toIMAP(err)
 	}
@@ -167,7 +175,11 @@ func (p *part) setFlags(ctx context.Context, r store.Reader, b *box, u uid, old,
 		}
 		ch.put(u, next.System)
 		b.Unseen += one(next.System&imap.FlagSeen == 0) - one(old.System&imap.FlagSeen == 0)
-		b.Deleted += one(next.System&imap.FlagDeleted != 0) - one(old.System&imap.FlagDeleted != 0)
+		if both&imap.FlagDeleted != 0 {
+			n := int64(one(next.System&imap.FlagDeleted != 0))*2 - 1
+			b.Deleted += uint32(n)
+			b.DeletedSize += n * next.Size
+		}
 	}
 	b.log.Flags.Add(imap.UID(u))
 	c := p.c

@@ -97,7 +97,7 @@ func (v *view) Status(ctx context.Context, name string) (st imap.Status, err err
 func statusOf(a accountID, row *boxRow) imap.Status {
 	return imap.Status{
 		ID: boxName(a, row.Object), UIDValidity: row.UIDValidity, UIDNext: imap.UID(row.UIDNext), Messages: row.Messages,
-		Unseen: row.Unseen, Deleted: row.Deleted, Size: row.Octets, HighestModSeq: imap.ModSeq(row.S),
+		Unseen: row.Unseen, Deleted: row.Deleted, Size: row.Octets, DeletedSize: row.DeletedSize, HighestModSeq: imap.ModSeq(row.S),
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/samotop/samotop/imap"
-	"github.com/samotop/samotop/mail"
 )
 
 func flags(text string) (f imap.Flags) {
@@ -463,33 +462,4 @@ func TestSearch(t *testing.T) {
 	if err != nil || len(res.Threads) != 6 {
 		t.Error(res, err)
 	}
-}
-
-// TestTooMuch: what cannot be one batch is refused by COPY and cut by MOVE.
-func TestTooMuch(t *testing.T) {
-	ctx := context.Background()
-	m := newBox(t, Config{})
-	m.rowsOctets = 1 << 20
-	a := login(t, m, 1)
-	big := "To: " + strings.Repeat("a@example.org, ", 3000) + "b@example.org\r\n\r\n"
-	for range 20 {
-		put(t, a, "INBOX", imap.AppendOptions{}, big)
-	}
-	box, _ := choose(t, a, "INBOX")
-	if _, err := box.Copy(ctx, everything(), "Archive", false); code(err) != "LIMIT" {
-		t.Error(err)
-	}
-	if res, err := box.Copy(ctx, everything(), "Archive", true); err != nil || res.Source.String() != "1:20" || res.Dest.String() != "1:20" {
-		t.Error(res, err)
-	}
-	many := make([]mail.Recipient, 100)
-	for i := range many {
-		many[i] = rcpt(2 + i)
-	}
-	for _, r := range deliver(t, m, big, many...) {
-		if !r.Positive() {
-			t.Error(r)
-		}
-	}
-	verify(t, m)
 }

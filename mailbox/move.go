@@ -134,7 +134,7 @@ func (s *selected) Copy(ctx context.Context, uids imap.UIDSet, to string, move b
 	}
 	var set imap.UIDSet
 	if len(uids) > 0 {
-		if set, err = s.present(ctx, uids, allOf); err != nil {
+		if set, err = s.some(ctx, uids, min(s.m.limits.CopyMessages, s.m.limits.StoreMessages)); err != nil {
 			return result, toIMAP(err)
 		}
 	}

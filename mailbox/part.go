@@ -160,6 +160,7 @@ func (p *part) count(b *box, n int, f imap.SystemFlags, size int64) {
 	}
 	if f&imap.FlagDeleted != 0 {
 		b.Deleted += uint32(n)
+		b.DeletedSize += int64(n) * size
 	}
 }
 

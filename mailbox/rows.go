@@ -11,8 +11,8 @@ import (
 // and lists are preceded by their length.
 //
 //	a  version, flags (1: being purged), last S, E, M, UIDVALIDITY, octets, messages, mailboxes
-//	x  version, UIDVALIDITY, UIDNEXT, S, messages, unseen, deleted, octets, first recent UID, horizon of the log,
-//	   rows of the log, object id, S of creation, special uses (bits), name to the end
+//	x  version, UIDVALIDITY, UIDNEXT, S, messages, unseen, deleted, octets, octets deleted, first recent UID,
+//	   horizon of the log, rows of the log, object id, S of creation, special uses (bits), name to the end
 //	k  version, names: the keyword's number is its place
 //	u  version, three sets: empty (0), runs (1, count, gap and length each), bits (2, 512 octets)
 //	m  version, system flags (8 bit), S, S - S of arrival, seconds of INTERNALDATE, its zone in minutes,
@@ -73,6 +73,7 @@ type boxRow struct {
 	Unseen      uint32
 	Deleted     uint32
 	Octets      int64
+	DeletedSize int64 // octets of the messages that are \Deleted
 	RecentFrom  uid
 	Horizon     modSeq // the log is complete for changes after it
 	LogRows     uint64
@@ -82,10 +83,13 @@ type boxRow struct {
 	Name        string
 }
 
+// boxRoom is the room that a mailbox's row needs beside its name.
+const boxRoom = 1 + 14*10
+
 func (r *boxRow) appendTo(b []byte) []byte {
 	b = append(b, rowVersion)
 	for _, v := range [...]uint64{uint64(r.UIDValidity), uint64(r.UIDNext), r.S, uint64(r.Messages), uint64(r.Unseen), uint64(r.Deleted),
-		uint64(r.Octets), uint64(r.RecentFrom), r.Horizon, r.LogRows, r.Object, r.Created, uint64(r.Use)} {
+		uint64(r.Octets), uint64(r.DeletedSize), uint64(r.RecentFrom), r.Horizon, r.LogRows, r.Object, r.Created, uint64(r.Use)} {
 		b = binary.AppendUvarint(b, v)
 	}
 	return append(b, r.Name...)
@@ -96,7 +100,7 @@ func decodeBox(b []byte) (r boxRow, err error) {
 	d.version()
 	r.UIDValidity, r.UIDNext, r.S = uint32(d.uvarint()), uid(d.uvarint()), d.uvarint()
 	r.Messages, r.Unseen, r.Deleted = uint32(d.uvarint()), uint32(d.uvarint()), uint32(d.uvarint())
-	r.Octets, r.RecentFrom = int64(d.uvarint()), uid(d.uvarint())
+	r.Octets, r.DeletedSize, r.RecentFrom = int64(d.uvarint()), int64(d.uvarint()), uid(d.uvarint())
 	r.Horizon, r.LogRows, r.Object, r.Created = d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
 	r.Use = uint16(d.uvarint())
 	r.Name = string(d.b)

@@ -202,7 +202,10 @@ func (v *verifier) box(r store.Reader, t *tally, b *box) error {
 		n.Messages++
 		n.Octets += s.Size
 		n.Unseen += one(s.System&imap.FlagSeen == 0)
-		n.Deleted += one(s.System&imap.FlagDeleted != 0)
+		if s.System&imap.FlagDeleted != 0 {
+			n.Deleted++
+			n.DeletedSize += s.Size
+		}
 		c := chunks[chunkOf(u)]
 		if c == nil || !c.All.has(u) || c.Unseen.has(u) != (s.System&imap.FlagSeen == 0) || c.Deleted.has(u) != (s.System&imap.FlagDeleted != 0) {
 			v.fault(t.id, where, "message %d is not as the set of UIDs has it", u)
@@ -221,9 +224,9 @@ func (v *verifier) box(r store.Reader, t *tally, b *box) error {
 	if in != int(n.Messages) {
 		v.fault(t.id, where, "the set of UIDs has %d, there are %d messages", in, n.Messages)
 	}
-	if n.Messages != b.Messages || n.Octets != b.Octets || n.Unseen != b.Unseen || n.Deleted != b.Deleted {
-		v.fault(t.id, where, "counts %d messages, %d octets, %d unseen, %d deleted; there are %d, %d, %d, %d",
-			b.Messages, b.Octets, b.Unseen, b.Deleted, n.Messages, n.Octets, n.Unseen, n.Deleted)
+	if n.Messages != b.Messages || n.Octets != b.Octets || n.Unseen != b.Unseen || n.Deleted != b.Deleted || n.DeletedSize != b.DeletedSize {
+		v.fault(t.id, where, "counts %d messages, %d octets, %d unseen, %d deleted of %d octets; there are %d, %d, %d, %d of %d",
+			b.Messages, b.Octets, b.Unseen, b.Deleted, b.DeletedSize, n.Messages, n.Octets, n.Unseen, n.Deleted, n.DeletedSize)
 	}
 	if b.S > t.row.S || b.id > t.row.Box || b.UIDValidity > t.row.UIDValidity {
 		v.fault(t.id, where, "has numbers beyond the account's")
