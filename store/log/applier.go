@@ -172,6 +172,9 @@ func (c *changes) commit(end applied) error {
 
 // maybeFlush flushes the index when a restart would have too much of the log to read.
 func (e *Engine) maybeFlush(end applied) {
+	if e.indexFull.Load() {
+		return // it is trying to
+	}
 	if e.logBetween(e.flushed.Load().end, end.end) < e.o.FlushLogOctets || !e.flushing.CompareAndSwap(false, true) {
 		return
 	}

@@ -121,6 +121,10 @@ func (e *Engine) flushEnded(info pebble.FlushInfo) {
 
 // flushIndex is Flush, but ends when the engine is fenced or there is no space, which Flush does not.
 func (e *Engine) flushIndex() error {
+	if e.indexFull.Load() {
+		// A flush is being tried already, and asking for another may wait until that succeeds.
+		return fmt.Errorf("flush of the index: %w", store.ErrFull)
+	}
 	flushed, err := e.db.AsyncFlush()
 	if err != nil {
 		return corrupt(err)
