@@ -112,12 +112,9 @@ func verbOf(err error) string {
 func (e *env) report(err error) int {
 	var usage *house.UsageError
 	var refused *management.Error
-	var said silent
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &said):
-		return exitFailed
 	case errors.As(err, &usage), errors.As(err, &refused) && refused.Kind == management.WrongUse:
 		fmt.Fprintln(e.stderr, "samotop:", err)
 		return exitUsage
@@ -132,11 +129,6 @@ func (e *env) report(err error) int {
 	fmt.Fprintln(e.stderr, "samotop:", err)
 	return exitFailed
 }
-
-// silent is an error that has been told already.
-type silent struct{}
-
-func (silent) Error() string { return "failed" }
 
 // house returns the directory of the house.
 func (e *env) house() (string, error) {

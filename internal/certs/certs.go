@@ -10,6 +10,7 @@
 package certs
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -229,9 +230,7 @@ func Covers(c *tls.Certificate, hostname string) error {
 
 // SelfSigned reports whether the certificate was signed by its own key: no client trusts it unasked.
 func SelfSigned(c *tls.Certificate) bool {
-	return x509Equal(c.Leaf) && c.Leaf.CheckSignatureFrom(c.Leaf) == nil
+	return bytes.Equal(c.Leaf.RawIssuer, c.Leaf.RawSubject) && c.Leaf.CheckSignatureFrom(c.Leaf) == nil
 }
-
-func x509Equal(c *x509.Certificate) bool { return string(c.RawIssuer) == string(c.RawSubject) }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
