@@ -26,7 +26,6 @@ var ring = map[string]int{
 // foreign lists what each folder may import beyond the standard library, golang.org/x and our own packages.
 // Folders of ring 4 and above may use anything.
 var foreign = map[string][]string{
-	"sasl":      {"github.com/xdg-go/scram"},
 	"resolver":  {"github.com/miekg/dns"},
 	"store/log": {"github.com/cockroachdb/pebble/v2"},
 }
