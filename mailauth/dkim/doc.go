@@ -14,13 +14,15 @@
 // MaxSignatures. Nothing here panics or blocks but for the resolver.
 package dkim
 
+import "github.com/samotop/samotop/mailauth/internal/core"
+
 // Limits.
 const (
-	MaxHeaderOctets    = 1 << 20 // of a message's header; a longer one has no result
-	MaxSignatures      = 10      // verified; those after it are reported as policy
-	MaxSignatureOctets = 16 << 10
-	MaxKeyOctets       = 8 << 10 // of a key record
-	MinRSABits         = 1024    // RFC 8301 section 3.2
-	MaxRSABits         = 8192    // above it, verifying is an attack on us
-	MaxHeaderNames     = 500     // in h=
+	MaxHeaderOctets    = core.MaxHeaderOctets // of a message's header; a longer one has no result
+	MaxSignatures      = 10                   // verified; those after it are reported as policy
+	MaxSignatureOctets = core.MaxSignatureOctets
+	MaxKeyOctets       = core.MaxKeyOctets // of a key record
+	MinRSABits         = core.MinRSABits   // RFC 8301 section 3.2
+	MaxRSABits         = core.MaxRSABits   // above it, verifying is an attack on us
+	MaxHeaderNames     = core.MaxHeaderNames
 )

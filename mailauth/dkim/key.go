@@ -1,181 +1,28 @@
 package dkim
 
 import (
-	"context"
 	"crypto"
-	"crypto/ed25519"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
-	"errors"
-	"fmt"
-	"strings"
 
-	"github.com/samotop/samotop/resolver"
+	"github.com/samotop/samotop/mailauth/internal/core"
 )
 
 // TXT is the part of resolver.Resolver that is needed.
-type TXT interface {
-	TXT(ctx context.Context, name string) ([]string, resolver.Answer, error)
-}
+type TXT = core.TXT
 
 // Key is a key record (RFC 6376 section 3.6.1).
-type Key struct {
-	Public  crypto.PublicKey // *rsa.PublicKey or ed25519.PublicKey; nil: revoked
-	Hashes  []string         // h=; nil: all
-	Service []string         // s=; nil: all
-	Testing bool             // t=y
-	Strict  bool             // t=s: i= must be of the very domain
-	Notes   string
-}
+type Key = core.Key
 
-// Reasons for which a key is not used.
-var (
-	errKeySyntax  = errors.New("key record is malformed")
-	errKeyType    = errors.New("key record has an unknown type")
-	errKeyRevoked = errors.New("key is revoked")
-	errKeyShort   = fmt.Errorf("RSA key is shorter than %d bits (RFC 8301 section 3.2)", MinRSABits)
-	errKeyLong    = fmt.Errorf("RSA key is longer than %d bits", MaxRSABits)
+// Canonicalization is an algorithm of RFC 6376 section 3.4.
+type Canonicalization = core.Canonicalization
+
+// The algorithms.
+const (
+	Simple  = core.Simple
+	Relaxed = core.Relaxed
 )
 
-// ParseKey reads a key record.
-func ParseKey(s string) (*Key, error) {
-	if len(s) > MaxKeyOctets {
-		return nil, errKeySyntax
-	}
-	tags, err := parseTags(s)
-	if err != nil {
-		return nil, errKeySyntax
-	}
-	if v, ok := get(tags, "v"); ok && (v != "DKIM1" || tags[0].name != "v") {
-		return nil, errKeySyntax
-	}
-	p, ok := get(tags, "p")
-	if !ok {
-		return nil, errKeySyntax
-	}
-	k := &Key{}
-	k.Notes, _ = get(tags, "n")
-	if h, ok := get(tags, "h"); ok {
-		k.Hashes = colonList(h)
-	}
-	if s, ok := get(tags, "s"); ok {
-		k.Service = colonList(s)
-	}
-	if t, ok := get(tags, "t"); ok {
-		for _, f := range colonList(t) {
-			k.Testing = k.Testing || f == "y"
-			k.Strict = k.Strict || f == "s"
-		}
-	}
-	if p == "" {
-		return k, errKeyRevoked
-	}
-	der, err := decodeBase64(p)
-	if err != nil {
-		return nil, errKeySyntax
-	}
-	typ, ok := get(tags, "k")
-	if !ok {
-		typ = "rsa"
-	}
-	switch typ {
-	case "rsa":
-		k.Public, err = parseRSA(der)
-	case "ed25519": // RFC 8463 section 4
-		if len(der) != ed25519.PublicKeySize {
-			return nil, errKeySyntax
-		}
-		k.Public = ed25519.PublicKey(der)
-	default:
-		return nil, errKeyType
-	}
-	return k, err
-}
-
-// parseRSA reads a SubjectPublicKeyInfo, as everybody publishes it, or the RSAPublicKey that RFC 6376 section 3.6.1
-// speaks of.
-func parseRSA(der []byte) (*rsa.PublicKey, error) {
-	var key *rsa.PublicKey
-	if pub, err := x509.ParsePKIXPublicKey(der); err == nil {
-		k, ok := pub.(*rsa.PublicKey)
-		if !ok {
-			return nil, errKeySyntax
-		}
-		key = k
-	} else if k, err := x509.ParsePKCS1PublicKey(der); err == nil {
-		key = k
-	} else {
-		return nil, errKeySyntax
-	}
-	switch bits := key.N.BitLen(); {
-	case bits < MinRSABits:
-		return nil, errKeyShort
-	case bits > MaxRSABits:
-		return nil, errKeyLong
-	}
-	return key, nil
-}
-
-// allows reports whether the key may be used for mail with SHA-256.
-func (k *Key) allows() error {
-	if k.Hashes != nil && !contains(k.Hashes, "sha256") {
-		return errors.New("key does not allow SHA-256")
-	}
-	if k.Service != nil && !contains(k.Service, "*") && !contains(k.Service, "email") {
-		return errors.New("key is not for e-mail")
-	}
-	return nil
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if strings.EqualFold(x, s) {
-			return true
-		}
-	}
-	return false
-}
-
-// verify checks a signature over a SHA-256 digest. RFC 8463 section 3: Ed25519 signs the digest, not the text.
-func (k *Key) verify(digest, sig []byte) error {
-	switch pub := k.Public.(type) {
-	case *rsa.PublicKey:
-		return rsa.VerifyPKCS1v15(pub, crypto.SHA256, digest, sig)
-	case ed25519.PublicKey:
-		if !ed25519.Verify(pub, digest, sig) {
-			return errors.New("ed25519 verification error")
-		}
-		return nil
-	}
-	return errKeyType
-}
-
-// algorithm is the a= that goes with the key.
-func (k *Key) algorithm() string {
-	if _, ok := k.Public.(ed25519.PublicKey); ok {
-		return "ed25519-sha256"
-	}
-	return "rsa-sha256"
-}
+// ParseKey reads a key record. A revoked key gives an error, and the rest of what the record says.
+func ParseKey(s string) (*Key, error) { return core.ParseKey(s) }
 
 // Record returns the key record to publish for a public key at selector._domainkey.domain.
-func Record(pub crypto.PublicKey) (string, error) {
-	switch pub := pub.(type) {
-	case *rsa.PublicKey:
-		der, err := x509.MarshalPKIXPublicKey(pub)
-		if err != nil {
-			return "", err
-		}
-		return "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der), nil
-	case ed25519.PublicKey:
-		return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(pub), nil
-	}
-	return "", errKeyType
-}
-
-func sha256Sum(b []byte) []byte {
-	sum := sha256.Sum256(b)
-	return sum[:]
-}
+func Record(pub crypto.PublicKey) (string, error) { return core.Record(pub) }

@@ -2,18 +2,15 @@ package dkim
 
 import (
 	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/mailauth/internal/core"
 )
 
 // Signer signs for one domain with one key. It is safe for concurrent use if Key is.
@@ -39,28 +36,28 @@ const alwaysSigned = "From To Cc Subject Date Message-ID Reply-To MIME-Version C
 type Signing struct {
 	now     time.Time
 	signers []Signer
-	head    head
-	body    *bodyHash
+	head    core.Head
+	body    *core.BodyHash
 }
 
 // NewSigning begins a message. All signers share one pass over it.
 func NewSigning(now time.Time, signers ...Signer) *Signing {
-	return &Signing{now: now, signers: signers, body: newBodyHash(Relaxed, sha256.New(), -1)}
+	return &Signing{now: now, signers: signers, body: core.NewBodyHash(Relaxed, sha256.New(), -1)}
 }
 
 // Write takes the next octets of the message. It never fails.
 func (s *Signing) Write(p []byte) (int, error) {
-	s.body.write(s.head.write(p))
+	s.body.Write(s.head.Write(p))
 	return len(p), nil
 }
 
 // Close ends the message and returns one DKIM-Signature field for each signer.
 func (s *Signing) Close() ([]mail.Field, error) {
-	if s.head.tooLarge {
+	if s.head.TooLarge {
 		return nil, fmt.Errorf("dkim: header is longer than %d octets", MaxHeaderOctets)
 	}
-	s.body.close()
-	fields := splitHeader(s.head.buf)
+	s.body.Close()
+	fields := core.SplitHeader(s.head.Buf)
 	names := namesFor(fields)
 	out := make([]mail.Field, 0, len(s.signers))
 	for i := range s.signers {
@@ -73,10 +70,10 @@ func (s *Signing) Close() ([]mail.Field, error) {
 	return out, nil
 }
 
-func namesFor(fields []field) []string {
+func namesFor(fields []core.Field) []string {
 	count := make(map[string]int, len(fields))
 	for _, f := range fields {
-		count[f.name]++
+		count[f.Name]++
 	}
 	var names []string
 	for _, n := range signedNames {
@@ -91,19 +88,10 @@ func namesFor(fields []field) []string {
 	return names
 }
 
-func (s *Signing) sign(by *Signer, fields []field, names []string) (mail.Field, error) {
-	algorithm := ""
-	var opts crypto.SignerOpts = crypto.SHA256
-	switch pub := by.Key.Public().(type) {
-	case *rsa.PublicKey:
-		if pub.N.BitLen() < MinRSABits {
-			return mail.Field{}, errKeyShort
-		}
-		algorithm = "rsa-sha256"
-	case ed25519.PublicKey:
-		algorithm, opts = "ed25519-sha256", crypto.Hash(0)
-	default:
-		return mail.Field{}, errors.New("key is neither RSA nor Ed25519")
+func (s *Signing) sign(by *Signer, fields []core.Field, names []string) (mail.Field, error) {
+	algorithm, err := core.AlgorithmOf(by.Key)
+	if err != nil {
+		return mail.Field{}, err
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "v=1; a=%s; c=relaxed/relaxed;\r\n\td=%s; s=%s; t=%d;", algorithm, by.Domain, by.Selector, s.now.Unix())
@@ -111,41 +99,14 @@ func (s *Signing) sign(by *Signer, fields []field, names []string) (mail.Field, 
 		b.WriteString(" x=" + strconv.FormatInt(s.now.Add(by.Lifetime).Unix(), 10) + ";")
 	}
 	b.WriteString("\r\n\th=")
-	foldList(&b, names)
-	b.WriteString(";\r\n\tbh=" + base64.StdEncoding.EncodeToString(s.body.sum) + ";\r\n\tb=")
+	core.FoldList(&b, names)
+	b.WriteString(";\r\n\tbh=" + base64.StdEncoding.EncodeToString(s.body.Sum) + ";\r\n\tb=")
 	f := mail.Field{Name: "DKIM-Signature", Value: b.String()}
 	lower := make([]string, len(names))
 	for i, n := range names {
 		lower[i] = strings.ToLower(n)
 	}
-	d := digest(fields, lower, field{f.Append(nil), "dkim-signature"}, Relaxed)
-	sig, err := by.Key.Sign(rand.Reader, d, opts)
-	if err != nil {
-		return mail.Field{}, err
-	}
-	text := base64.StdEncoding.EncodeToString(sig)
-	for len(text) > 72 {
-		b.WriteString(text[:72] + "\r\n\t")
-		text = text[72:]
-	}
-	b.WriteString(text)
-	f.Value = b.String()
-	return f, nil
-}
-
-// foldList writes a colon list in lines of at most 76 octets.
-func foldList(b *strings.Builder, names []string) {
-	line := len("\th=")
-	for i, n := range names {
-		if i > 0 {
-			b.WriteByte(':')
-			line++
-		}
-		if line+len(n) > 74 {
-			b.WriteString("\r\n\t")
-			line = 1
-		}
-		b.WriteString(n)
-		line += len(n)
-	}
+	d := core.Digest(fields, lower, core.Field{Raw: f.Append(nil), Name: "dkim-signature"}, Relaxed)
+	f.Value, err = core.Sign(by.Key, f.Value, d)
+	return f, err
 }

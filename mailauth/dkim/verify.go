@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/samotop/samotop/resolver"
+	"github.com/samotop/samotop/mailauth/internal/core"
 )
 
 // Status is a result of RFC 8601 section 2.7.1.
@@ -34,7 +34,7 @@ type Result struct {
 	Signature string // the first characters of b=, which tell signatures apart (RFC 6008)
 	Testing   bool   // the key says t=y
 	Names     []string
-	// Partial is set if l= leaves the end of the body unsigned: anything may have been added there.
+	// Partial is set if l= leaves the end of the body core.Unsigned: anything may have been added there.
 	Partial bool
 }
 
@@ -48,17 +48,17 @@ type Verifier struct {
 // Message is one message on its way through a Verifier.
 type Message struct {
 	v      *Verifier
-	head   head
-	fields []field
+	head   core.Head
+	fields []core.Field
 	sigs   []checked
-	hashes []*bodyHash
+	hashes []*core.BodyHash
 	begun  bool
 }
 
 // checked is a signature with what is known of it so far.
 type checked struct {
 	*signature
-	body   *bodyHash
+	body   *core.BodyHash
 	result Result
 }
 
@@ -68,12 +68,12 @@ func (v *Verifier) Message() *Message { return &Message{v: v} }
 // Write takes the next octets of the message. It never fails.
 func (m *Message) Write(p []byte) (int, error) {
 	n := len(p)
-	p = m.head.write(p)
-	if m.head.done && !m.begun {
+	p = m.head.Write(p)
+	if m.head.Done && !m.begun {
 		m.begin()
 	}
 	for _, h := range m.hashes {
-		h.write(p)
+		h.Write(p)
 	}
 	return n, nil
 }
@@ -81,13 +81,13 @@ func (m *Message) Write(p []byte) (int, error) {
 // begin reads the signatures, when the header is complete, and sets up one hash for each kind of body.
 func (m *Message) begin() {
 	m.begun = true
-	m.fields = splitHeader(m.head.buf)
+	m.fields = core.SplitHeader(m.head.Buf)
 	limit := m.v.MaxSignatures
 	if limit <= 0 {
 		limit = MaxSignatures
 	}
 	for _, f := range m.fields {
-		if f.name != "dkim-signature" {
+		if f.Name != "dkim-signature" {
 			continue
 		}
 		if len(m.sigs) == limit {
@@ -113,26 +113,26 @@ func (m *Message) begin() {
 func (s *signature) result() Result {
 	r := Result{Domain: s.domain, Selector: s.selector, Identity: s.identity, Algorithm: s.algorithm, Names: s.names}
 	if b, ok := tagOf(s.field, "b"); ok {
-		r.Signature = unspace(b)[:min(8, len(unspace(b)))]
+		r.Signature = core.Unspace(b)[:min(8, len(core.Unspace(b)))]
 	}
 	return r
 }
 
-func tagOf(f field, name string) (string, bool) {
-	tags, err := parseTags(string(f.value()))
+func tagOf(f core.Field, name string) (string, bool) {
+	tags, err := core.ParseTags(string(f.Value()))
 	if err != nil {
 		return "", false
 	}
-	return get(tags, name)
+	return core.Get(tags, name)
 }
 
-func (m *Message) bodyFor(s *signature) *bodyHash {
+func (m *Message) bodyFor(s *signature) *core.BodyHash {
 	for _, h := range m.hashes {
-		if h.canon == s.body && h.limit == s.length {
+		if h.Canon == s.body && h.Limit == s.length {
 			return h
 		}
 	}
-	h := newBodyHash(s.body, sha256.New(), s.length)
+	h := core.NewBodyHash(s.body, sha256.New(), s.length)
 	m.hashes = append(m.hashes, h)
 	return h
 }
@@ -146,12 +146,12 @@ func (m *Message) now() time.Time {
 
 // Close ends the message, fetches the keys and returns a result for each signature; nil if there is none.
 func (m *Message) Close(ctx context.Context) []Result {
-	if !m.begun && !m.head.tooLarge { // there is no empty line: all of it is header
-		m.head.done = true
+	if !m.begun && !m.head.TooLarge { // there is no empty line: all of it is header
+		m.head.Done = true
 		m.begin()
 	}
 	for _, h := range m.hashes {
-		h.close()
+		h.Close()
 	}
 	results := make([]Result, len(m.sigs))
 	for i := range m.sigs {
@@ -166,11 +166,11 @@ func (m *Message) Close(ctx context.Context) []Result {
 
 // check does what needs the whole message and the key (RFC 6376 section 6.1).
 func (m *Message) check(ctx context.Context, c *checked) (Status, string) {
-	if c.length >= 0 && c.body.total < c.length {
+	if c.length >= 0 && c.body.Total < c.length {
 		return PermError, "body is shorter than l="
 	}
-	c.result.Partial = c.length >= 0 && c.body.total > c.length
-	if !bytes.Equal(c.body.sum, c.bodyHash) {
+	c.result.Partial = c.length >= 0 && c.body.Total > c.length
+	if !bytes.Equal(c.body.Sum, c.bodyHash) {
 		return Fail, "body hash does not match"
 	}
 	key, status, err := m.v.key(ctx, c.signature)
@@ -180,16 +180,16 @@ func (m *Message) check(ctx context.Context, c *checked) (Status, string) {
 	if err != nil {
 		return status, err.Error()
 	}
-	if key.algorithm() != c.algorithm {
+	if key.Algorithm() != c.algorithm {
 		return PermError, "key is not of the signature's algorithm"
 	}
-	if err := key.allows(); err != nil {
+	if err := key.Allows(); err != nil {
 		return PermError, err.Error()
 	}
 	if host := c.identity[1+bytes.LastIndexByte([]byte(c.identity), '@'):]; key.Strict && !equalFold(host, c.domain) {
 		return PermError, "key is strict, and i= is of a subdomain"
 	}
-	if err := key.verify(digest(m.fields, c.names, c.field, c.header), c.sig); err != nil {
+	if err := key.Verify(core.Digest(m.fields, c.names, c.field, c.header), c.sig); err != nil {
 		return Fail, "signature does not match"
 	}
 	return Pass, ""
@@ -199,24 +199,11 @@ func equalFold(a, b string) bool { return bytes.EqualFold([]byte(a), []byte(b)) 
 
 // key fetches the key of a signature.
 func (v *Verifier) key(ctx context.Context, s *signature) (*Key, Status, error) {
-	if v.Resolver == nil {
-		return nil, TempError, errors.New("no resolver")
-	}
-	records, _, err := v.Resolver.TXT(ctx, s.selector+"._domainkey."+s.domain)
+	key, err := core.FetchKey(ctx, v.Resolver, s.selector, s.domain)
 	switch {
-	case errors.Is(err, resolver.ErrNoName), errors.Is(err, resolver.ErrNoData), err == nil && len(records) == 0:
-		return nil, PermError, errors.New("there is no key")
-	case err != nil:
-		return nil, TempError, errors.New("key could not be fetched")
-	}
-	// Several records are undefined (RFC 6376 section 3.6.2.2): the first that is a key is taken.
-	var key *Key
-	for _, r := range records[:min(len(records), 10)] {
-		if key, err = ParseKey(r); err == nil || errors.Is(err, errKeyRevoked) {
-			break
-		}
-	}
-	if errors.Is(err, errKeyShort) {
+	case errors.Is(err, core.ErrUnreachable):
+		return nil, TempError, err
+	case errors.Is(err, core.ErrKeyShort):
 		return nil, Policy, err
 	}
 	return key, PermError, err

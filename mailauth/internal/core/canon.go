@@ -1,4 +1,4 @@
-package dkim
+package core
 
 import (
 	"bytes"
@@ -20,32 +20,32 @@ func (c Canonicalization) String() string {
 	return "simple"
 }
 
-// bodyHash hashes a canonical body as it streams by. Several signatures share one if they agree in everything.
-type bodyHash struct {
-	canon Canonicalization
+// BodyHash hashes a canonical body as it streams by. Several signatures share one if they agree in everything.
+type BodyHash struct {
+	Canon Canonicalization
 	hash  hash.Hash
-	limit int64 // l=; negative: none
-	total int64 // canonical octets, beyond the limit too
+	Limit int64 // l=; negative: none
+	Total int64 // canonical octets, beyond the limit too
 
 	out   []byte // canonical octets on their way to the hash
 	crlfs int64  // line ends held back: at the end of the body they do not count
 	cr    bool   // a CR held back: perhaps the beginning of a line end
 	space bool   // relaxed: white space held back: at the end of a line it does not count
 	any   bool   // something was given out
-	sum   []byte
+	Sum   []byte // after Close
 }
 
 const bodyBuffer = 4 << 10
 
-func newBodyHash(c Canonicalization, h hash.Hash, limit int64) *bodyHash {
-	return &bodyHash{canon: c, hash: h, limit: limit, out: make([]byte, 0, bodyBuffer)}
+func NewBodyHash(c Canonicalization, h hash.Hash, limit int64) *BodyHash {
+	return &BodyHash{Canon: c, hash: h, Limit: limit, out: make([]byte, 0, bodyBuffer)}
 }
 
 // special octets end a run that can be taken as it is.
 var special = [256]bool{' ': true, '\t': true, '\r': true, '\n': true}
 
-func (b *bodyHash) write(p []byte) {
-	if b.canon == Simple {
+func (b *BodyHash) Write(p []byte) {
+	if b.Canon == Simple {
 		b.writeSimple(p)
 		return
 	}
@@ -86,7 +86,7 @@ func run(p []byte) int {
 }
 
 // writeSimple takes all but the line ends at the end of p as they are (RFC 6376 section 3.4.3).
-func (b *bodyHash) writeSimple(p []byte) {
+func (b *BodyHash) writeSimple(p []byte) {
 	k := len(p)
 	for k > 0 && (p[k-1] == '\r' || p[k-1] == '\n') {
 		k--
@@ -102,7 +102,7 @@ func (b *bodyHash) writeSimple(p []byte) {
 }
 
 // lineEnd takes a CR or LF.
-func (b *bodyHash) lineEnd(c byte) {
+func (b *BodyHash) lineEnd(c byte) {
 	switch {
 	case c == '\n' && b.cr:
 		b.cr, b.space = false, false
@@ -119,12 +119,12 @@ func (b *bodyHash) lineEnd(c byte) {
 }
 
 // release gives out what was held back, because content follows it.
-func (b *bodyHash) release() {
+func (b *BodyHash) release() {
 	if b.crlfs == 0 && !b.space && !b.cr {
 		return
 	}
 	for ; b.crlfs > 0; b.crlfs-- {
-		b.emit(crlf)
+		b.emit(CRLF)
 	}
 	if b.space {
 		b.space = false
@@ -136,9 +136,9 @@ func (b *bodyHash) release() {
 	}
 }
 
-var crlf = []byte("\r\n")
+var CRLF = []byte("\r\n")
 
-func (b *bodyHash) emit(p []byte) {
+func (b *BodyHash) emit(p []byte) {
 	b.any = true
 	if len(b.out)+len(p) > bodyBuffer {
 		b.flush()
@@ -150,7 +150,7 @@ func (b *bodyHash) emit(p []byte) {
 	b.out = append(b.out, p...)
 }
 
-func (b *bodyHash) emitOctet(c byte) {
+func (b *BodyHash) emitOctet(c byte) {
 	b.any = true
 	if len(b.out) == bodyBuffer {
 		b.flush()
@@ -158,44 +158,44 @@ func (b *bodyHash) emitOctet(c byte) {
 	b.out = append(b.out, c)
 }
 
-func (b *bodyHash) flush() {
+func (b *BodyHash) flush() {
 	b.add(b.out)
 	b.out = b.out[:0]
 }
 
-func (b *bodyHash) add(p []byte) {
+func (b *BodyHash) add(p []byte) {
 	n := int64(len(p))
-	if b.limit >= 0 {
-		n = max(0, min(n, b.limit-b.total))
+	if b.Limit >= 0 {
+		n = max(0, min(n, b.Limit-b.Total))
 	}
 	b.hash.Write(p[:n])
-	b.total += int64(len(p))
+	b.Total += int64(len(p))
 }
 
 // close ends the body: it ends in exactly one line end, but for an empty relaxed one, which stays empty.
-func (b *bodyHash) close() {
-	if b.sum != nil {
+func (b *BodyHash) Close() {
+	if b.Sum != nil {
 		return
 	}
 	if b.cr { // a lone CR at the end is content
 		b.release()
 	}
-	if b.canon == Simple || b.any {
-		b.emit(crlf)
+	if b.Canon == Simple || b.any {
+		b.emit(CRLF)
 	}
 	b.flush()
-	b.sum = b.hash.Sum(nil)
+	b.Sum = b.hash.Sum(nil)
 }
 
-// appendField appends the canonical form of a header field, with its CRLF (RFC 6376 sections 3.4.1, 3.4.2).
-func appendField(dst []byte, c Canonicalization, f field) []byte {
+// AppendField appends the canonical form of a header Field, with its CRLF (RFC 6376 sections 3.4.1, 3.4.2).
+func AppendField(dst []byte, c Canonicalization, f Field) []byte {
 	if c == Simple {
-		return append(dst, f.raw...)
+		return append(dst, f.Raw...)
 	}
-	dst = append(dst, f.name...)
+	dst = append(dst, f.Name...)
 	dst = append(dst, ':')
 	from := len(dst)
-	for _, b := range f.value() {
+	for _, b := range f.Value() {
 		switch b {
 		case '\r', '\n':
 		case ' ', '\t':
@@ -209,22 +209,22 @@ func appendField(dst []byte, c Canonicalization, f field) []byte {
 	if n := len(dst); n > from && dst[n-1] == ' ' {
 		dst = dst[:n-1]
 	}
-	return append(dst, crlf...)
+	return append(dst, CRLF...)
 }
 
 // field is one header field: raw with its CRLF, its name in lower case without white space.
-type field struct {
-	raw  []byte
-	name string
+type Field struct {
+	Raw  []byte
+	Name string
 }
 
-func (f field) value() []byte {
-	return f.raw[bytes.IndexByte(f.raw, ':')+1:]
+func (f Field) Value() []byte {
+	return f.Raw[bytes.IndexByte(f.Raw, ':')+1:]
 }
 
-// splitHeader parts a header into fields. What is no field, such as a line without a colon, is passed over.
-func splitHeader(h []byte) []field {
-	var fields []field
+// SplitHeader parts a header into fields. What is no Field, such as a line without a colon, is passed over.
+func SplitHeader(h []byte) []Field {
+	var fields []Field
 	for len(h) > 0 {
 		end := 0
 		for {
@@ -241,21 +241,21 @@ func splitHeader(h []byte) []field {
 		raw := h[:end:end]
 		h = h[end:]
 		if colon := bytes.IndexByte(raw, ':'); colon > 0 {
-			fields = append(fields, field{raw, string(bytes.ToLower(bytes.TrimRight(raw[:colon], " \t")))})
+			fields = append(fields, Field{raw, string(bytes.ToLower(bytes.TrimRight(raw[:colon], " \t")))})
 		}
 	}
 	return fields
 }
 
-// pick chooses the fields that h= names: of several with one name, the last that was not chosen yet (RFC 6376
+// Pick chooses the fields that h= names: of several with one name, the last that was not chosen yet (RFC 6376
 // section 5.4.2). A name without a field stands for nothing.
-func pick(fields []field, names []string) []field {
+func Pick(fields []Field, names []string) []Field {
 	used := make(map[string]int, len(names))
 	byName := make(map[string][]int, len(fields))
 	for i, f := range fields {
-		byName[f.name] = append(byName[f.name], i)
+		byName[f.Name] = append(byName[f.Name], i)
 	}
-	var chosen []field
+	var chosen []Field
 	for _, n := range names {
 		at := byName[n]
 		if k := len(at) - 1 - used[n]; k >= 0 {
@@ -267,21 +267,21 @@ func pick(fields []field, names []string) []field {
 }
 
 // head collects the header of a message that streams by, and finds where it ends.
-type head struct {
-	buf      []byte
-	done     bool
-	tooLarge bool
+type Head struct {
+	Buf      []byte
+	Done     bool
+	TooLarge bool
 }
 
 // write takes p and returns what belongs to the body.
-func (h *head) write(p []byte) []byte {
-	for !h.done && len(p) > headPiece { // so that no more of the body is copied than that
-		if body := h.take(p[:headPiece]); h.done {
+func (h *Head) Write(p []byte) []byte {
+	for !h.Done && len(p) > headPiece { // so that no more of the body is copied than that
+		if body := h.take(p[:headPiece]); h.Done {
 			return p[headPiece-len(body):]
 		}
 		p = p[headPiece:]
 	}
-	if h.done {
+	if h.Done {
 		return p
 	}
 	return h.take(p)
@@ -289,25 +289,25 @@ func (h *head) write(p []byte) []byte {
 
 const headPiece = 2 << 10
 
-func (h *head) take(p []byte) []byte {
-	before := len(h.buf)
+func (h *Head) take(p []byte) []byte {
+	before := len(h.Buf)
 	room := MaxHeaderOctets - before
-	h.buf = append(h.buf, p[:min(len(p), room)]...)
+	h.Buf = append(h.Buf, p[:min(len(p), room)]...)
 	from := max(0, before-3)
 	end := -1
-	if before <= 2 && bytes.HasPrefix(h.buf, crlf) { // no header at all
+	if before <= 2 && bytes.HasPrefix(h.Buf, CRLF) { // no header at all
 		end = 2
-	} else if i := bytes.Index(h.buf[from:], []byte("\r\n\r\n")); i >= 0 {
+	} else if i := bytes.Index(h.Buf[from:], []byte("\r\n\r\n")); i >= 0 {
 		end = from + i + 4
 	}
 	if end < 0 {
 		if len(p) > room {
-			h.done, h.tooLarge, h.buf = true, true, nil
+			h.Done, h.TooLarge, h.Buf = true, true, nil
 		}
 		return nil
 	}
-	h.done = true
+	h.Done = true
 	body := p[end-before:]
-	h.buf = h.buf[:end-2]
+	h.Buf = h.Buf[:end-2]
 	return body
 }

@@ -1,0 +1,70 @@
+package core
+
+import (
+	"bytes"
+	"strings"
+)
+
+// Digest hashes the signed fields and the signature's own one, which has no line end.
+func Digest(fields []Field, names []string, own Field, c Canonicalization) []byte {
+	var buf []byte
+	for _, f := range Pick(fields, names) {
+		buf = AppendField(buf, c, f)
+	}
+	buf = AppendField(buf, c, Unsigned(own))
+	return SHA256(bytes.TrimSuffix(buf, CRLF))
+}
+
+// Unsigned returns the signature's own field with an empty b=, as it was when it was signed (RFC 6376 section 3.7).
+func Unsigned(f Field) Field {
+	raw := f.Raw
+	at := bytes.IndexByte(raw, ':') + 1
+	for at < len(raw) {
+		end := bytes.IndexByte(raw[at:], ';')
+		if end < 0 {
+			end = len(raw) - at
+		}
+		part := raw[at : at+end]
+		if eq := bytes.IndexByte(part, '='); eq >= 0 && string(bytes.Trim(part[:eq], WSP)) == "b" {
+			tail := raw[at+end:]
+			if len(tail) == 0 { // b= is the last tag: the line end stays
+				tail = CRLF
+			}
+			cut := append(append([]byte(nil), raw[:at+eq+1]...), tail...)
+			return Field{cut, f.Name}
+		}
+		at += end + 1
+	}
+	return f
+}
+
+// FoldList writes a colon list in lines of at most 76 octets.
+func FoldList(b *strings.Builder, names []string) {
+	line := len("\th=")
+	for i, n := range names {
+		if i > 0 {
+			b.WriteByte(':')
+			line++
+		}
+		if line+len(n) > 74 {
+			b.WriteString("\r\n\t")
+			line = 1
+		}
+		b.WriteString(n)
+		line += len(n)
+	}
+}
+
+// IsHost accepts what can be put into a DNS question.
+func IsHost(s string) bool {
+	if s == "" || len(s) > 253 || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c <= ' ' || c == 0x7f || c == '@' || c == '/' || c == ':' || c == ';' {
+			return false
+		}
+	}
+	return true
+}
