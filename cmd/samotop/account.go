@@ -13,7 +13,7 @@ type accountCmd struct {
 	Show     accountShowCmd     `cmd:"" help:"Show an account and what it holds."`
 	Set      accountSetCmd      `cmd:"" help:"Change an account."`
 	Password accountPasswordCmd `cmd:"" help:"Set a new password."`
-	Remove   accountRemoveCmd   `cmd:"" help:"Remove an account."`
+	Remove   accountRemoveCmd   `cmd:"" help:"Remove an account and its mail."`
 }
 
 type accountAddCmd struct {
@@ -142,12 +142,13 @@ type accountRemoveCmd struct {
 }
 
 func (accountRemoveCmd) Help() string {
-	return `Nobody can log in to it and nothing is delivered to it any more. Aliases that lead to it must be removed first.
+	return `Nobody can log in to it, nothing is delivered to it any more, and its mail is deleted. Aliases that lead to it must
+be removed first.
 
 Example:
   samotop account remove bob@example.org`
 }
 
 func (c *accountRemoveCmd) Run(e *env) error {
-	return e.call(house.Accounts, "account/remove", management.NameArgs{Name: c.Address}, nil)
+	return e.call(house.Accounts|house.Mails, "account/remove", management.NameArgs{Name: c.Address}, nil)
 }

@@ -141,8 +141,13 @@ func (p people) SetAccount(ctx context.Context, args management.SetArgs) (manage
 	return account(a), told(err)
 }
 
+// RemoveAccount removes the account first, so that nothing more is delivered, and then its mail. An id is never given
+// again: mail that a crash in between leaves behind is nobody's.
 func (p people) RemoveAccount(ctx context.Context, address string) (management.Account, error) {
 	a, err := p.a.RemoveAccount(ctx, address)
+	if err == nil && p.m != nil {
+		err = p.m.Purge(ctx, a.ID)
+	}
 	return account(a), told(err)
 }
 

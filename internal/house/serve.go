@@ -11,6 +11,7 @@ import (
 
 	"github.com/samotop/samotop/internal/certs"
 	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/store"
 )
 
 // Limits of the control socket.
@@ -119,6 +120,11 @@ func (h *House) run(ctx context.Context, services []service, ready func()) error
 			failed <- fmt.Errorf("queue: %w", err)
 		}
 	})
+	for name, e := range h.engines {
+		if m, ok := e.(store.Maintainer); ok {
+			wg.Go(func() { h.collect(work, name, m) })
+		}
+	}
 	h.state.mu.Lock()
 	h.state.since = time.Now()
 	h.state.mu.Unlock()
