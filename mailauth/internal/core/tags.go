@@ -84,12 +84,13 @@ func Unspace(s string) string {
 	if !strings.ContainsAny(s, WSP) {
 		return s
 	}
-	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune(WSP, r) {
-			return -1
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			b = append(b, c)
 		}
-		return r
-	}, s)
+	}
+	return string(b)
 }
 
 func DecodeBase64(s string) ([]byte, error) { return base64.StdEncoding.DecodeString(Unspace(s)) }
