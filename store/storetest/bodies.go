@@ -102,7 +102,7 @@ func (foreign) Discard()    {}
 func (x *h) maintainer() store.Maintainer {
 	m, ok := x.e.(store.Maintainer)
 	if !ok {
-		x.Skip("the engine is no store.Maintainer")
+		x.Fatal("the engine is no store.Maintainer")
 	}
 	return m
 }
@@ -210,7 +210,7 @@ func testCheckpoint(x *h) {
 	m := x.maintainer()
 	c, ok := x.o.(Copier)
 	if !ok {
-		x.Skip("the opener cannot open copies")
+		x.Fatal("the opener cannot open copies")
 	}
 	dir := x.TempDir() + "/copy"
 	for round := range 3 {
