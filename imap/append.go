@@ -155,6 +155,8 @@ func (c *conn) takeMessages(ctx context.Context, to Appender, args messageArgs, 
 func (c *conn) takeMessage(ctx context.Context, to Appender, args messageArgs) error {
 	size := c.lit.size
 	switch {
+	case c.literalAllowed(*c.lit) != nil: // of a second message
+		return c.refused(c.literalAllowed(*c.lit))
 	case size == 0: // RFC 3502 section 6.3.11: how a client gives up
 		return c.refused(no("", "a message has at least one octet"))
 	case args.opts.UTF8 && c.mode&(modeUTF8|modeRev2) == 0: // RFC 6855 section 4

@@ -31,6 +31,7 @@ func (p *parser) mailboxName(raw []byte) (string, error) {
 			return "", no("CANNOT", "mailbox name holds a control character")
 		}
 	}
+	p.asked = name
 	return CanonicalName(name), nil
 }
 

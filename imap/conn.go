@@ -235,6 +235,9 @@ func (c *conn) readMore(buf []byte, limit int) ([]byte, error) {
 			return buf, nil
 		}
 		tag, verb, perr := c.peekVerb(buf)
+		if perr == nil {
+			perr = c.literalAllowed(h)
+		}
 		if perr != nil {
 			return buf, c.refuse(tag, h, perr)
 		}
@@ -260,6 +263,17 @@ func (c *conn) readMore(buf []byte, limit int) ([]byte, error) {
 			return buf, err
 		}
 	}
+}
+
+// minusOctets is the most of a non-synchronizing literal under LITERAL- (RFC 7888 section 5).
+const minusOctets = 4096
+
+// literalAllowed refuses non-synchronizing literals that LITERAL- does not allow.
+func (c *conn) literalAllowed(h literalHead) error {
+	if c.srv.LiteralMinus && h.nonSyn && h.size > minusOctets {
+		return &Error{Bad: true, Code: "TOOBIG", Text: fmt.Sprintf("literals of more than %d octets must wait for the continuation", minusOctets)}
+	}
+	return nil
 }
 
 // overrun answers a command that is too long.

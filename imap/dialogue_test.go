@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the dialogues of testdata/dialogu
 
 // TestDialogues replays the recorded dialogues of testdata/dialogue. In them a line "C: ..." is sent ("D: ..." too, if no answer is due yet), what the
 // server says follows as "S: ..."; "C2:" and "S2:" are a second connection. "W2: n" waits for n lines that come
-// unasked. "M: mailbox [flags]" appends the lines up to a "." as a message. The first line may be "nologin".
+// unasked. "X{n}" in what is sent stands for n times the letter. "M: mailbox [flags]" appends the lines up to a "." as a message. The first line may be "nologin".
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/dialogue/*.txt")
 	if err != nil || len(files) == 0 {
@@ -75,6 +75,7 @@ func replay(t *testing.T, script string) string {
 	p := &player{t: t, login: true, conns: map[string]*bufio.ReadWriter{}}
 	lines := strings.Split(strings.TrimSuffix(script, "\n"), "\n")
 	p.addr = newServer(t, func(s *imap.Server) {
+		s.LiteralMinus = lines[0] == "literal-"
 		if strings.HasPrefix(lines[0], "small") {
 			s.Limits = imap.Limits{
 				MessageOctets: 100, CommandOctets: 400, LoginOctets: 200, SkipOctets: 300, Depth: 3, ListItems: 5, Errors: 50, LoginDelay: -1,
@@ -164,6 +165,7 @@ func (p *player) append(args string, lines []string) {
 }
 
 var (
+	many       = regexp.MustCompile(`X\{\d+\}`)
 	waitsFor   = regexp.MustCompile(`\{\d+\+\}$`)
 	unstable   = regexp.MustCompile(`SAVEDATE "[^"]*"`)
 	unstableOf = `SAVEDATE "(now)"`
@@ -186,6 +188,10 @@ func (p *player) send(conn, text string) {
 // put sends a line.
 func (p *player) put(conn, text string) {
 	c := p.conn(conn)
+	text = many.ReplaceAllStringFunc(text, func(s string) string {
+		n, _ := strconv.Atoi(s[2 : len(s)-1])
+		return strings.Repeat("X", n)
+	})
 	text = strings.ReplaceAll(strings.ReplaceAll(text, `\0`, "\x00"), `\377`, "\xff")
 	fmt.Fprintf(c, "%s\r\n", text)
 	if err := c.Flush(); err != nil {

@@ -11,7 +11,7 @@ const (
 // statesOf returns the states in which a command may be used (RFC 9051 section 6); 0: there is no such command.
 func (c *conn) statesOf(verb string) state {
 	switch verb {
-	case "CAPABILITY", "NOOP", "LOGOUT", "ID":
+	case "CAPABILITY", "NOOP", "LOGOUT", "ID", "LANGUAGE":
 		return inAny
 	case "STARTTLS", "LOGIN", "AUTHENTICATE":
 		return stateNot
@@ -56,6 +56,9 @@ func (c *conn) exec(ctx context.Context, verb string, p *parser) error {
 			return err
 		}
 		return c.execPlain(ctx, verb)
+	}
+	if verb == "LANGUAGE" {
+		return c.cmdLanguage(p)
 	}
 	if err := p.sp(); err != nil {
 		return bad("%s needs an argument", verb)

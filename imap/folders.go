@@ -62,7 +62,7 @@ func (c *conn) cmdSelect(ctx context.Context, p *parser, readOnly bool) error {
 		keywords: append([]string(nil), snap.Keywords...), limited: snap.MaxKeywords,
 	}
 	c.state = stateSelected
-	c.tellSelected(snap)
+	c.tellSelected(snap, p.asked)
 	if opts.qresync {
 		if err := c.resync(ctx, &opts); err != nil {
 			return err
@@ -84,7 +84,7 @@ func (c *conn) closeSelected() {
 }
 
 // tellSelected writes the untagged answers to SELECT.
-func (c *conn) tellSelected(snap *Snapshot) {
+func (c *conn) tellSelected(snap *Snapshot, asked string) {
 	c.tellFlagsLine()
 	c.exists()
 	if snap.FirstUnseen != 0 && c.mode&modeRev2 == 0 {
@@ -101,8 +101,31 @@ func (c *conn) tellSelected(snap *Snapshot) {
 	if c.mode&modeRev2 != 0 { // RFC 9051 section 6.3.2
 		c.out = append(c.out, `* LIST () "/" `...)
 		c.name(c.sel.name)
+		c.oldName(asked, c.sel.name)
 		c.say()
 	}
+}
+
+// oldName adds under which name the client knows a mailbox, where it is another one (RFC 9051 section 6.3.9.7).
+func (c *conn) oldName(asked, name string) {
+	if asked == name {
+		return
+	}
+	c.out = append(c.out, ` ("OLDNAME" (`...)
+	c.name(asked)
+	c.out = append(c.out, "))"...)
+}
+
+// tellOldName tells the new name of a mailbox, or the one that was made of what the client asked for.
+func (c *conn) tellOldName(asked, name string) {
+	if asked == name || c.mode&modeRev2 == 0 {
+		return
+	}
+	c.begin()
+	c.out = append(c.out, `* LIST () "/" `...)
+	c.name(name)
+	c.oldName(asked, name)
+	c.say()
 }
 
 // cmdClose: RFC 9051 section 6.4.1. No EXPUNGE is told.
@@ -142,6 +165,9 @@ func (c *conn) cmdCreate(ctx context.Context, p *parser) error {
 		return no("ALREADYEXISTS", "INBOX always exists")
 	}
 	id, err := c.account.Create(ctx, name, use)
+	if err == nil {
+		c.tellOldName(strings.TrimSuffix(p.asked, "/"), name)
+	}
 	if err == nil && id != "" && c.offers("OBJECTID") { // RFC 8474 section 4.1
 		c.code = "MAILBOXID (" + id + ")"
 	}
@@ -252,6 +278,9 @@ func (c *conn) cmdRename(ctx context.Context, p *parser) error {
 	}
 	if c.sel != nil && from != "INBOX" && (c.sel.name == from || strings.HasPrefix(c.sel.name, from+"/")) {
 		c.sel.name = to + c.sel.name[len(from):]
+	}
+	if from != "INBOX" { // which stays
+		c.tellOldName(strings.TrimSuffix(from, "/"), to)
 	}
 	return nil
 }

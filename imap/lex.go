@@ -18,6 +18,7 @@ type parser struct {
 	depth int
 	// recentOK passes over \Recent in a list of flags: APPEND gets it from clients that copy what FETCH said.
 	recentOK bool
+	asked    string // the mailbox name read last, as the client spelt it, in UTF-8
 }
 
 // errNeed says that the command ends in the announcement of a literal whose octets are not there (yet).

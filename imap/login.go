@@ -27,7 +27,12 @@ func (c *conn) capabilities() string {
 			}
 		}
 	}
-	add("LITERAL+", "SASL-IR", "ID", "ENABLE")
+	if c.srv.LiteralMinus {
+		add("LITERAL-")
+	} else {
+		add("LITERAL+")
+	}
+	add("SASL-IR", "ID", "ENABLE", "LANGUAGE")
 	if c.state == stateNot {
 		if c.srv.TLSConfig != nil && c.sess.TLS == nil {
 			add("STARTTLS")
@@ -43,7 +48,8 @@ func (c *conn) capabilities() string {
 	add("IDLE", "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "CHILDREN", "SPECIAL-USE", "ESEARCH", "LIST-EXTENDED",
 		"LIST-STATUS", "STATUS=SIZE", "CONDSTORE", "QRESYNC", "WITHIN", "SEARCHRES", "SORT", "SORT=DISPLAY", "ESORT",
 		"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "MULTIAPPEND", "BINARY", "OBJECTID", "SAVEDATE", "PREVIEW",
-		"CREATE-SPECIAL-USE", "UTF8=ACCEPT", "PARTIAL", "UIDONLY", "REPLACE", "UNAUTHENTICATE", "INPROGRESS", "I18NLEVEL=1")
+		"CREATE-SPECIAL-USE", "UTF8=ACCEPT", "PARTIAL", "UIDONLY", "REPLACE", "UNAUTHENTICATE", "INPROGRESS", "I18NLEVEL=1",
+		"SEARCH=FUZZY")
 	if _, ok := c.account.(Quotas); ok {
 		add("QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTASET")
 	}

@@ -88,7 +88,8 @@ func TestScripts(t *testing.T) {
 				t.Error(f)
 			}
 			if rep.Skipped != "" {
-				t.Skip(rep.Skipped)
+				t.Log("not run:", rep.Skipped)
+				return
 			}
 			ran++
 		})

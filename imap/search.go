@@ -16,6 +16,9 @@ func (c *conn) cmdSearch(ctx context.Context, p *parser, uid bool) error {
 		return err
 	}
 	crit, err := s.criteria()
+	if err == nil {
+		_, err = s.relevancy(&ret, nil)
+	}
 	if err != nil {
 		return err
 	}

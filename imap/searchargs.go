@@ -14,6 +14,7 @@ type searchReader struct {
 	c       *conn
 	charset string
 	modseq  bool // MODSEQ was asked for
+	fuzzy   bool // FUZZY was asked for (RFC 6203)
 	keys    int
 }
 
@@ -149,6 +150,8 @@ func (s *searchReader) keyWithArg(out *Criteria, w string) error {
 	switch w {
 	case "NOT", "OR":
 		return s.combined(out, w)
+	case "FUZZY": // RFC 6203 section 4: how near a match must be is ours to choose; ours are exact
+		return s.fuzzyKey(out)
 	case "BCC", "CC", "FROM", "SUBJECT", "TO", "BODY", "TEXT", "HEADER":
 		return s.textKey(out, w)
 	case "BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE":
@@ -302,6 +305,7 @@ type searchReturn struct {
 	extended             bool
 	min, max, all, count bool
 	save                 bool // RFC 5182
+	relevancy            bool // RFC 6203
 	partial              *partialRange
 }
 
@@ -334,6 +338,8 @@ func (s *searchReader) returnArgs() (r searchReturn, err error) {
 			r.count = true
 		case "SAVE":
 			r.save = true
+		case "RELEVANCY":
+			r.relevancy = true
 		case "PARTIAL":
 			if err := s.sp(); err != nil {
 				return r, err
@@ -345,7 +351,7 @@ func (s *searchReader) returnArgs() (r searchReturn, err error) {
 			return r, bad("there is no SEARCH return option %s", clip(w))
 		}
 	}
-	if !r.min && !r.max && !r.count && !r.save && r.partial == nil {
+	if !r.min && !r.max && !r.count && !r.save && !r.relevancy && r.partial == nil {
 		r.all = true
 	}
 	if r.partial != nil && r.all { // RFC 9394 section 3.1

@@ -91,6 +91,9 @@ func (c *conn) cmdSort(ctx context.Context, p *parser, uid bool) error {
 		return err
 	}
 	crit, err := s.criteria()
+	if err == nil {
+		keys, err = s.relevancy(&ret, keys)
+	}
 	if err != nil {
 		return err
 	}
@@ -157,7 +160,7 @@ func (p *parser) sortKeys() ([]SortKey, error) {
 			k = SortKey{Key: p.word(), Reverse: true}
 		}
 		switch k.Key {
-		case "ARRIVAL", "CC", "DATE", "FROM", "SIZE", "SUBJECT", "TO", "DISPLAYFROM", "DISPLAYTO":
+		case "ARRIVAL", "CC", "DATE", "FROM", "SIZE", "SUBJECT", "TO", "DISPLAYFROM", "DISPLAYTO", "RELEVANCY":
 		default:
 			return nil, bad("there is no sort key %s", clip(k.Key))
 		}
@@ -312,6 +315,9 @@ func (c *conn) tellESearch(ctx context.Context, s *searchReader, ret *searchRetu
 	if ret.count {
 		c.out = append(c.out, " COUNT "...)
 		c.num(uint64(res.UIDs.Len()))
+	}
+	if ret.relevancy {
+		c.tellRelevancy(ret, res)
 	}
 	if s.modseq && len(res.UIDs) > 0 {
 		highest := res.ModSeq

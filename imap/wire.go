@@ -68,8 +68,14 @@ func (w *wire) buffered() bool { return w.r < w.w }
 // drop throws away what was read ahead: nothing said before TLS may count after it (RFC 9051 section 6.2.1).
 func (w *wire) drop() { w.r, w.w = 0, 0 }
 
-// fill reads more input. Idle says how long to wait for it.
+// fill sends what is to be sent, since the peer may be waiting for it, and reads more input. Idle says how long to
+// wait for it.
 func (w *wire) fill(idle time.Duration, pokable bool) error {
+	if len(w.out) > 0 {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
 	if w.in == nil || w.r == w.w {
 		w.r, w.w = 0, 0
 		if w.in == nil {

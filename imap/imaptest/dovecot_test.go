@@ -144,7 +144,7 @@ func TestDovecot(t *testing.T) {
 				t.Error(f)
 			}
 			if rep.Skipped != "" {
-				t.Skip(rep.Skipped)
+				t.Log("not run:", rep.Skipped)
 			}
 		})
 	}

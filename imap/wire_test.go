@@ -1,0 +1,41 @@
+package imap_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestAnswersBeforeLiteral: what was answered is sent before the server waits for the octets of a literal that comes
+// without waiting: the peer may want to see the answers first.
+func TestAnswersBeforeLiteral(t *testing.T) {
+	nc, err := net.Dial("tcp", newServer(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	r := bufio.NewReader(nc)
+	want := func(prefix string) {
+		t.Helper()
+		line, err := r.ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, prefix) {
+			t.Fatalf("got %q, %v, want %s", line, err, prefix)
+		}
+	}
+	want("* OK")
+	fmt.Fprint(nc, "a LOGIN alice@example.test secret\r\nb NOOP\r\nc (((\r\nd CREATE {3+}\r\n")
+	want("a OK")
+	want("b OK")
+	want("c BAD")
+	fmt.Fprint(nc, "box\r\ne NOOP\r\nf APPEND INBOX {6+}\r\na: ")
+	want("d OK")
+	want("e OK")
+	fmt.Fprint(nc, "b\r\n\r\ng NOO")
+	want("f OK")
+	fmt.Fprint(nc, "P\r\n")
+	want("g OK")
+}
