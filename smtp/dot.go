@@ -88,42 +88,71 @@ func (d *dotDecoder) next(p []byte) (used int, out []byte, done bool, err error)
 }
 
 // text goes through the rest of a line, and through those that follow it as long as none begins with something that
-// needs a closer look, and returns how much of p that was. One search for each LF and one count of the CRs tell that
-// there is no other line end than CRLF.
+// needs a closer look, and returns how much of p that was.
 func (d *dotDecoder) text(p []byte) (int, error) {
-	i, lines := 0, 0
-	for {
-		lf := bytes.IndexByte(p[i:], '\n')
-		if lf < 0 {
-			break
-		}
-		at := i + lf
-		if at == 0 || p[at-1] != '\r' {
-			return 0, errSmuggle
-		}
-		lines++
-		i = at + 1
-		if i == len(p) || p[i] == '.' || p[i] == 0 {
-			if bytes.Count(p[:i], cr) != lines {
-				return 0, errSmuggle
-			}
-			d.state = dotBegin
-			return i, nil
-		}
+	n, ok := skipLines(p, true)
+	if !ok {
+		return 0, errSmuggle
 	}
-	switch bytes.Count(p, cr) {
-	case lines:
-		return len(p), nil
-	case lines + 1:
-		if p[len(p)-1] == '\r' {
-			d.state = dotCR
-			return len(p), nil
-		}
+	if n > 0 && (n == len(p) || p[n] == '.' || p[n] == 0) {
+		d.state = dotBegin
+		return n, nil
 	}
-	return 0, errSmuggle
+	open, ok := tail(p[n:])
+	if !ok {
+		return 0, errSmuggle
+	}
+	if open {
+		d.state = dotCR
+	}
+	return len(p), nil
 }
 
-var cr = []byte{'\r'}
+var (
+	cr = []byte{'\r'}
+	lf = []byte{'\n'}
+)
+
+// skipLines returns the length of the lines at the beginning of p that end in p, and whether each CR and LF in them
+// is part of a CRLF. If dots is set, it stops before a line, other than the first, that begins with a dot or a NUL.
+func skipLines(p []byte, dots bool) (n int, ok bool) {
+	// As many LFs, and CRs, as ends that were seen: then none was jumped over.
+	if n, ends := hop(p, dots, true); bytes.Count(p[:n], lf) == ends && bytes.Count(p[:n], cr) == ends {
+		return n, true
+	}
+	n, ends := hop(p, dots, false)
+	return n, bytes.Count(p[:n], cr) == ends
+}
+
+// hop goes from line end to line end for skipLines, and counts them: -1 if one is a bare LF. If guess is set, it looks
+// for the end of a line first where it was in the line before, as it is in base64, and may so jump over others.
+func hop(p []byte, dots, guess bool) (n, ends int) {
+	for length := 0; ; ends++ {
+		end := n + length
+		if !guess || length == 0 || end >= len(p) || p[end] != '\n' || p[end-1] != '\r' {
+			length = bytes.IndexByte(p[n:], '\n')
+			if length < 0 {
+				return n, ends
+			}
+			if end = n + length; end == 0 || p[end-1] != '\r' {
+				return n, -1
+			}
+		}
+		n = end + 1
+		if n == len(p) || dots && (p[n] == '.' || p[n] == 0) {
+			return n, ends + 1
+		}
+	}
+}
+
+// tail looks at a line without its LF: open tells that it ends in CR, ok that no other CR is in it.
+func tail(p []byte) (open, ok bool) {
+	i := bytes.IndexByte(p, '\r')
+	if i < 0 {
+		return false, true
+	}
+	return true, i == len(p)-1
+}
 
 // nul watches a line that consists of NULs and one dot: a reader that drops NULs would take it for the end of
 // data, so it is refused like a bare line end.
@@ -156,25 +185,11 @@ func (l *lineChecker) check(p []byte) error {
 		}
 		l.cr, p = false, p[1:]
 	}
-	lines := 0
-	for i := 0; ; {
-		lf := bytes.IndexByte(p[i:], '\n')
-		if lf < 0 {
-			break
-		}
-		i += lf + 1
-		if i < 2 || p[i-2] != '\r' {
-			return errSmuggle
-		}
-		lines++
+	n, ok := skipLines(p, false)
+	if ok {
+		l.cr, ok = tail(p[n:])
 	}
-	switch bytes.Count(p, cr) {
-	case lines:
-		return nil
-	case lines + 1:
-		l.cr = p[len(p)-1] == '\r'
-	}
-	if !l.cr {
+	if !ok {
 		return errSmuggle
 	}
 	return nil

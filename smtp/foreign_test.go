@@ -75,6 +75,7 @@ func TestForeignClients(t *testing.T) {
 		{name: "swaks LMTP", program: "swaks", args: []string{"--protocol", "LMTP", "--server", "HOST", "--port", "PORT", "--from", "a@b.test", "--to", "c@d.test,e@d.test", "--data", "@" + file, "--silent", "2"}, lmtp: true, messages: 1, want: ".dot\r\nbody\r\n"},
 		{name: "curl", program: "curl", args: []string{"-sS", "--ssl-reqd", "-k", "--user", "a:pw", "--url", "smtp://HOST:PORT", "--mail-from", "a@b.test", "--mail-rcpt", "c@d.test", "--upload-file", file}, messages: 1, want: ".dot\r\nbody\r\n"},
 		{name: "msmtp", program: "msmtp", args: []string{"--host=HOST", "--port=PORT", "--from=a@b.test", "--tls=off", "c@d.test"}, stdin: lf, messages: 1, want: ".dot\r\nbody\r\n"},
+		{name: "msmtp TLS", program: "msmtp", args: []string{"--host=HOST", "--port=PORT", "--from=a@b.test", "--tls=on", "--tls-certcheck=off", "--auth=plain", "--user=a", "--passwordeval=echo pw", "c@d.test"}, stdin: lf, messages: 1, want: ".dot\r\nbody\r\n"},
 		{name: "smtplib", program: "python3", args: []string{"-c", pythonClient, "PORT", "smtp"}, messages: 2, want: ".dot\r\nbody\r\n"},
 		{name: "smtplib LMTP", program: "python3", args: []string{"-c", pythonClient, "PORT", "lmtp"}, lmtp: true, messages: 2, want: ".dot\r\nbody\r\n"},
 		{name: "smtp-source", program: "smtp-source", args: []string{"-s", "5", "-m", "100", "-l", "4000", "-r", "3", "inet:HOST:PORT"}, messages: 100},
