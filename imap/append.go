@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 )
 
@@ -12,6 +13,11 @@ type messageArgs struct {
 	flags  Flags
 	opts   AppendOptions
 	closer bool // UTF8 (~{n}): a parenthesis follows the literal
+
+	catenate bool     // the message is put together (RFC 4469)
+	urls     []string // the parts before the literal, or all parts if there is none
+	whole    bool     // the list of parts was closed
+	rest     *parser  // what follows the closed list
 }
 
 // appendArgs reads flags and date up to the message literal (RFC 9051 section 6.3.12).
@@ -31,6 +37,16 @@ func (p *parser) appendArgs() (a messageArgs, err error) {
 		if err != nil {
 			return a, err
 		}
+	}
+	if p.acceptWord("CATENATE") { // RFC 4469 section 3
+		if err := p.sp(); err != nil {
+			return a, err
+		}
+		if err := p.expect('('); err != nil {
+			return a, err
+		}
+		a.catenate = true
+		return a, p.catParts(&a)
 	}
 	if p.acceptWord("UTF8") { // RFC 6855 section 4
 		if err := p.sp(); err != nil {
@@ -69,8 +85,11 @@ func (c *conn) atMessage(buf []byte) (bool, error) {
 	if err == nil {
 		err = p.sp()
 	}
-	if err == nil {
-		_, err = p.appendArgs()
+	args := messageArgs{whole: true}
+	for err == nil && args.whole { // the literal may be that of another message behind one catenated of messages alone
+		if args, err = p.appendArgs(); err == nil && args.whole {
+			err = p.sp()
+		}
 	}
 	if errors.Is(err, errNeed) {
 		return false, nil
@@ -80,16 +99,13 @@ func (c *conn) atMessage(buf []byte) (bool, error) {
 
 // cmdAppend: RFC 9051 section 6.3.12, RFC 3502. Messages go to the backend as they come.
 func (c *conn) cmdAppend(ctx context.Context, p *parser) error {
-	if c.lit == nil {
-		return bad("the message is missing, as a literal")
-	}
 	name, err := p.mailbox()
 	if err == nil {
 		err = p.sp()
 	}
 	var args messageArgs
 	if err == nil {
-		args, err = p.appendArgs()
+		args, err = c.argsAt(p)
 	}
 	if err != nil {
 		return c.refused(err)
@@ -118,6 +134,24 @@ func (c *conn) appendTo(ctx context.Context, name string, args messageArgs, limi
 	return res, err
 }
 
+// argsAt reads the arguments of the command at hand up to its message. All of it is there if it is catenated of
+// messages alone; then another may follow.
+func (c *conn) argsAt(p *parser) (messageArgs, error) {
+	args, err := p.appendArgs()
+	switch {
+	case err != nil:
+	case args.catenate && !c.offers("CATENATE"):
+		err = errNoExtension
+	case args.whole:
+		args.rest = p
+	case c.lit == nil:
+		err = errNoMessage
+	}
+	return args, err
+}
+
+var errNoMessage = bad("the message is missing, as a literal")
+
 // refused reads over the message of a command that fails for cause.
 func (c *conn) refused(cause error) error {
 	if c.lit != nil {
@@ -134,10 +168,13 @@ func (c *conn) takeMessages(ctx context.Context, to Appender, args messageArgs, 
 		if n > limit {
 			return none, c.refused(no("LIMIT", fmt.Sprintf("more than %d messages at once", limit)))
 		}
-		if err := c.takeMessage(ctx, to, args); err != nil {
-			return none, err
+		var more bool
+		var err error
+		if args.catenate {
+			more, err = c.takeCatenated(ctx, to, &args)
+		} else if err = c.takeMessage(ctx, to, args); err == nil {
+			more, err = c.nextMessage(&args)
 		}
-		more, err := c.nextMessage(&args)
 		if err != nil {
 			return none, err
 		}
@@ -169,13 +206,19 @@ func (c *conn) takeMessage(ctx context.Context, to Appender, args messageArgs) e
 	if err != nil {
 		return c.refused(err)
 	}
+	return c.takeLiteral(w)
+}
+
+// takeLiteral moves the octets of the literal at hand.
+func (c *conn) takeLiteral(w io.Writer) error {
+	size := c.lit.size
 	if !c.lit.nonSyn {
 		c.say("+ ready for ", strconv.FormatInt(size, 10), " octets")
 		if err := c.flush(); err != nil {
 			return err
 		}
 	}
-	err = c.octets(size, func(b []byte) error {
+	err := c.octets(size, func(b []byte) error {
 		_, werr := w.Write(b)
 		return werr
 	})
@@ -195,23 +238,32 @@ func (c *conn) nextMessage(args *messageArgs) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	p := &parser{b: line, l: &c.limits}
-	h, _, ok := parseLiteralHead(line)
-	c.lit = &h
+	p := &parser{b: line, l: &c.limits, utf8: c.mode&(modeUTF8|modeRev2) != 0}
+	c.literalOf(line)
 	if args.closer {
 		err = p.expect(')')
 	}
-	if err == nil && p.atEnd() {
+	if err != nil {
+		return false, c.refused(err)
+	}
+	return c.anotherMessage(p, args)
+}
+
+// literalOf takes note of the literal that a line ends in, if it does.
+func (c *conn) literalOf(line []byte) {
+	c.lit = nil
+	if h, _, ok := parseLiteralHead(line); ok {
+		c.lit = &h
+	}
+}
+
+// anotherMessage reads the end of the command, or the arguments of another message.
+func (c *conn) anotherMessage(p *parser, args *messageArgs) (more bool, err error) {
+	if p.atEnd() {
 		return false, nil
 	}
-	if err == nil {
-		err = p.sp()
-	}
-	if err == nil {
-		*args, err = p.appendArgs()
-	}
-	if err == nil && !ok {
-		err = p.end()
+	if err = p.sp(); err == nil {
+		*args, err = c.argsAt(p)
 	}
 	if err != nil {
 		return false, c.refused(err)

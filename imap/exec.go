@@ -17,7 +17,8 @@ func (c *conn) statesOf(verb string) state {
 		return stateNot
 	case "ENABLE", "SELECT", "EXAMINE", "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "LIST", "LSUB",
 		"NAMESPACE", "STATUS", "APPEND", "IDLE", "COMPRESS", "UNAUTHENTICATE",
-		"GETQUOTA", "GETQUOTAROOT", "SETQUOTA", "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "MYRIGHTS", "GETMETADATA", "SETMETADATA":
+		"GETQUOTA", "GETQUOTAROOT", "SETQUOTA", "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "MYRIGHTS", "GETMETADATA", "SETMETADATA",
+		"ESEARCH":
 		return inAuth
 	case "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "FETCH", "STORE", "COPY", "MOVE",
 		"REPLACE", "UID REPLACE", "SORT", "THREAD", "UID SORT", "UID THREAD", "UID EXPUNGE", "UID SEARCH", "UID FETCH", "UID STORE", "UID COPY", "UID MOVE":
@@ -88,6 +89,8 @@ func (c *conn) exec(ctx context.Context, verb string, p *parser) error {
 		return c.cmdStatus(ctx, p)
 	case "APPEND":
 		return c.cmdAppend(ctx, p)
+	case "ESEARCH":
+		return c.cmdESearch(ctx, p)
 	case "COMPRESS":
 		return c.cmdCompress(p)
 	case "GETQUOTA", "GETQUOTAROOT", "SETQUOTA":

@@ -10,9 +10,6 @@ import (
 
 // cmdReplace: RFC 8508. The new message is durable before the old one goes, so that a crash in between leaves both.
 func (c *conn) cmdReplace(ctx context.Context, p *parser, uid bool) error {
-	if c.lit == nil {
-		return bad("the message is missing, as a literal")
-	}
 	old, err := c.replaced(p, uid)
 	if err != nil {
 		return c.refused(err)
@@ -23,7 +20,7 @@ func (c *conn) cmdReplace(ctx context.Context, p *parser, uid bool) error {
 	}
 	var args messageArgs
 	if err == nil {
-		args, err = p.appendArgs()
+		args, err = c.argsAt(p)
 	}
 	if err == nil && c.sel.readOnly {
 		err = no("READ-ONLY", "mailbox was opened read-only")

@@ -14,6 +14,7 @@ type searchReader struct {
 	c       *conn
 	charset string
 	modseq  bool // MODSEQ was asked for
+	many    bool // several mailboxes are searched: message numbers have no meaning (RFC 7377)
 	fuzzy   bool // FUZZY was asked for (RFC 6203)
 	keys    int
 }
@@ -43,6 +44,9 @@ func (s *searchReader) key(out *Criteria) error {
 	case ch == '(':
 		return s.group(out)
 	case ch >= '0' && ch <= '9', ch == '*', ch == '$':
+		if s.many {
+			return errNotSelected
+		}
 		set, saved, err := s.set()
 		if err != nil {
 			return err
@@ -184,6 +188,9 @@ func (s *searchReader) keyWithArg(out *Criteria, w string) error {
 		if err != nil {
 			return err
 		}
+		if saved && s.many {
+			return errNotSelected
+		}
 		if saved {
 			out.UIDs = append(out.UIDs, nonNil(s.c.saved.Clone()))
 		} else {
@@ -304,8 +311,9 @@ func dayBound(since, before *time.Time, w string, day time.Time) {
 type searchReturn struct {
 	extended             bool
 	min, max, all, count bool
-	save                 bool // RFC 5182
-	relevancy            bool // RFC 6203
+	save                 bool      // RFC 5182
+	relevancy            bool      // RFC 6203
+	of                   *selected // the answer names it (RFC 7377); nil: it does not
 	partial              *partialRange
 }
 

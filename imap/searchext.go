@@ -285,6 +285,9 @@ func (c *conn) tellESearch(ctx context.Context, s *searchReader, ret *searchRetu
 	c.begin()
 	c.out = append(c.out, "* ESEARCH (TAG "...)
 	c.out = appendString(c.out, c.tag)
+	if ret.of != nil {
+		c.tellOf(ret.of)
+	}
 	c.out = append(c.out, ')')
 	if uid {
 		c.out = append(c.out, " UID"...)
