@@ -57,7 +57,7 @@ func (c *conn) capabilities() string {
 		add("ACL", "RIGHTS=kxte", "LIST-MYRIGHTS")
 	}
 	if _, ok := c.account.(Metadata); ok {
-		add("METADATA", "LIST-METADATA")
+		add("METADATA", "LIST-METADATA", "FILTERS")
 	}
 	if c.offers("APPENDLIMIT") {
 		b.WriteString(" APPENDLIMIT=" + strconv.FormatInt(c.limits.MessageOctets, 10))

@@ -67,7 +67,7 @@ var errNotSelected = bad("message numbers and $ go with the selected mailbox onl
 
 // cmdESearch: RFC 7377, a search in several mailboxes, each of which has an answer of its own if something was found.
 func (c *conn) cmdESearch(ctx context.Context, p *parser) error {
-	s := &searchReader{parser: p, c: c, many: true}
+	s := &searchReader{parser: p, c: c, filter: c.filterSource(ctx), many: true}
 	filters, err := c.searchSources(p)
 	if err != nil {
 		return err

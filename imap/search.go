@@ -7,7 +7,7 @@ import (
 
 // cmdSearch: RFC 9051 section 6.4.4, RFC 4731.
 func (c *conn) cmdSearch(ctx context.Context, p *parser, uid bool) error {
-	s := &searchReader{parser: p, c: c}
+	s := &searchReader{parser: p, c: c, filter: c.filterSource(ctx)}
 	ret, err := s.returnArgs()
 	if err == nil {
 		err = s.charsetArg()

@@ -17,6 +17,7 @@ type searchReader struct {
 	many    bool // several mailboxes are searched: message numbers have no meaning (RFC 7377)
 	fuzzy   bool // FUZZY was asked for (RFC 6203)
 	keys    int
+	filter  func(name string) ([]byte, error) // finds a filter (RFC 5466)
 }
 
 // criteria reads the keys up to the end of the command (RFC 9051 section 6.4.4).
@@ -154,6 +155,8 @@ func (s *searchReader) keyWithArg(out *Criteria, w string) error {
 	switch w {
 	case "NOT", "OR":
 		return s.combined(out, w)
+	case "FILTER":
+		return s.filterKey(out)
 	case "FUZZY": // RFC 6203 section 4: how near a match must be is ours to choose; ours are exact
 		return s.fuzzyKey(out)
 	case "BCC", "CC", "FROM", "SUBJECT", "TO", "BODY", "TEXT", "HEADER":

@@ -75,7 +75,7 @@ func (s *searchReader) modSeqKey(out *Criteria) error {
 
 // cmdSort: RFC 5256, RFC 5267 section 3 (ESORT).
 func (c *conn) cmdSort(ctx context.Context, p *parser, uid bool) error {
-	s := &searchReader{parser: p, c: c}
+	s := &searchReader{parser: p, c: c, filter: c.filterSource(ctx)}
 	ret, err := s.returnArgs()
 	if err != nil {
 		return err
@@ -173,7 +173,7 @@ func (p *parser) sortKeys() ([]SortKey, error) {
 
 // cmdThread: RFC 5256.
 func (c *conn) cmdThread(ctx context.Context, p *parser, uid bool) error {
-	s := &searchReader{parser: p, c: c}
+	s := &searchReader{parser: p, c: c, filter: c.filterSource(ctx)}
 	algorithm := p.word()
 	if algorithm != ThreadOrderedSubject && algorithm != ThreadReferences {
 		return bad("there is no threading algorithm %s", clip(algorithm))
