@@ -19,6 +19,18 @@ func (p *parser) catParts(a *messageArgs) error {
 				return bad("TEXT is a literal, at octet %d", p.i+1)
 			}
 			return nil
+		case p.acceptWord("UTF8"): // RFC 6855 section 4
+			if err := p.sp(); err != nil {
+				return err
+			}
+			if err := p.expect('('); err != nil {
+				return err
+			}
+			if p.peek() != '~' {
+				return bad("UTF8 takes a literal8, at octet %d", p.i+1)
+			}
+			a.closer, a.opts.UTF8 = true, true
+			return nil
 		case p.acceptWord("URL"):
 			if err := p.sp(); err != nil {
 				return err
@@ -79,6 +91,9 @@ func (c *conn) takeCatenated(ctx context.Context, to Appender, args *messageArgs
 			}
 			return c.anotherMessage(args.rest, args)
 		}
+		if args.closer && c.mode&(modeUTF8|modeRev2) == 0 {
+			return false, c.refused(bad("ENABLE UTF8=ACCEPT first"))
+		}
 		if err := c.catLiteral(w); err != nil {
 			return false, err
 		}
@@ -112,7 +127,10 @@ func (c *conn) moreParts(args *messageArgs) error {
 		c.literalOf(line)
 		p := &parser{b: line, l: &c.limits, utf8: c.mode&(modeUTF8|modeRev2) != 0}
 		next := messageArgs{}
-		if next.whole = p.accept(')'); !next.whole {
+		if args.closer {
+			err = p.expect(')')
+		}
+		if next.whole = err == nil && p.accept(')'); err == nil && !next.whole {
 			if err = p.sp(); err == nil {
 				err = p.catParts(&next)
 			}
@@ -129,7 +147,7 @@ func (c *conn) moreParts(args *messageArgs) error {
 		if err != nil {
 			return c.refused(err)
 		}
-		args.urls, args.whole, args.rest = next.urls, next.whole, p
+		args.urls, args.whole, args.rest, args.closer = next.urls, next.whole, p, next.closer
 		return nil
 	}
 }
