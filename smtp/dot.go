@@ -210,6 +210,7 @@ type dotEncoder struct {
 	lines lineChecker
 	begin bool // at the beginning of a line
 	some  bool
+	nul   dotDecoder // watches lines that begin with NUL
 }
 
 var dot = []byte{'.'}
@@ -221,6 +222,9 @@ func (d *dotEncoder) Write(p []byte) (int, error) {
 	total := len(p)
 	if !d.some {
 		d.begin = true
+	}
+	if err := d.nuls(p); err != nil {
+		return 0, err
 	}
 	for len(p) > 0 {
 		d.some = true
@@ -242,10 +246,43 @@ func (d *dotEncoder) Write(p []byte) (int, error) {
 	return total, nil
 }
 
+// nuls refuses a line of NULs and one dot, as the decoder does: who drops NULs would take it for the end of data. Such
+// a line can come by BDAT, or behind a dot of transparency.
+func (d *dotEncoder) nuls(p []byte) error {
+	if d.nul.state != dotNul && d.nul.state != dotNulDot {
+		if bytes.IndexByte(p, 0) < 0 {
+			return nil
+		}
+		d.nul.state = dotText
+		if d.begin {
+			d.nul.state = dotBegin
+		}
+	}
+	for _, c := range p {
+		switch {
+		case c == '\n':
+			d.nul.state = dotBegin
+		case d.nul.state == dotText:
+		case d.nul.state == dotBegin && c == 0:
+			d.nul.state = dotNul
+		case d.nul.state == dotBegin:
+			d.nul.state = dotText
+		default:
+			if err := d.nul.nul(c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Close writes the end of data.
 func (d *dotEncoder) Close() error {
 	if err := d.lines.end(); err != nil {
 		return err
+	}
+	if d.nul.state == dotNulDot { // and Close would end the line
+		return errSmuggle
 	}
 	end := ".\r\n"
 	if d.some && !d.begin {

@@ -205,7 +205,11 @@ func FuzzDot(f *testing.F) {
 		var enc bytes.Buffer
 		e := &dotEncoder{w: &enc}
 		if _, err := e.Write(got); err != nil {
-			t.Fatal(err)
+			// A dot in front may have hidden a line that would be an end of data where NULs are dropped.
+			if !bytes.Contains(bytes.ReplaceAll(append([]byte{'\n'}, got...), []byte{0}, nil), []byte("\n.\r\n")) || !bytes.Contains(got, []byte{0}) {
+				t.Fatal(err)
+			}
+			return
 		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
