@@ -55,7 +55,8 @@ type Fault struct {
 
 // Sim is a file system in memory with seeded faults. It keeps what is synced apart from what is only written.
 type Sim struct {
-	// Faults decides about each call; nil: nothing fails. It is called with the Sim locked. Set it before use.
+	// Faults decides about each call; nil: nothing fails. It is called with the Sim locked. Change it with
+	// SetFaults when in use.
 	Faults func(Call) Fault
 	// NoDirect makes opening with Direct fail, as some file systems do. Set it before use.
 	NoDirect bool
@@ -107,6 +108,13 @@ func (s *Sim) Calls() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.calls
+}
+
+// SetFaults changes Faults.
+func (s *Sim) SetFaults(f func(Call) Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Faults = f
 }
 
 // SetCapacity changes the size of the disk.

@@ -104,7 +104,15 @@ func (e *Engine) open(ctx context.Context) error {
 func (e *Engine) abandon() {
 	if e.db != nil {
 		close(e.closeIndex)
-		e.db.Close()
+		closed := make(chan struct{})
+		go func() {
+			e.db.Close() //nolint:errcheck // why Open failed is told already
+			close(closed)
+		}()
+		select {
+		case <-closed:
+		case <-time.After(fencedCloseTime): // it hangs on a dead disk
+		}
 	}
 	if e.segs != nil {
 		e.segs.close()
@@ -198,20 +206,20 @@ func (e *Engine) Close() error {
 	e.collectMu.Lock()
 	defer e.collectMu.Unlock()
 	var err error
-	if e.fenceErr == nil && *e.applied.Load() != *e.flushed.Load() {
+	if e.isFenced() == nil && *e.applied.Load() != *e.flushed.Load() {
 		err = e.flushIndex()
 		if errors.Is(err, store.ErrFull) {
 			err = nil // the next Open reads the log instead
 		}
 	}
-	if _, _, e2 := e.segs.sweep(); e2 != nil && e.fenceErr == nil {
+	if _, _, e2 := e.segs.sweep(); e2 != nil && e.isFenced() == nil {
 		err = errors.Join(err, e2)
 	}
 	close(e.closeIndex)
 	err = errors.Join(err, e.closeDB())
 	e.segs.close()
 	err = errors.Join(err, e.w.file.Close(), e.lock.Close())
-	if e.fenceErr != nil {
+	if e.isFenced() != nil {
 		return fmt.Errorf("close %s: %w", e.o.Dir, e.fenceErr)
 	}
 	if err != nil {

@@ -451,7 +451,7 @@ func (h *history) reborn(loss disk.Loss) {
 		}
 		h.did["crash-in-recovery"]++
 	}
-	h.sim.Faults = nil
+	h.sim.SetFaults(nil)
 	if h.broken() || h.e.isFenced() != nil {
 		h.reborn(loss)
 		return
@@ -486,7 +486,7 @@ func (h *history) arm(n int) {
 	at := h.sim.Calls() + int64(n)
 	how := h.rng.IntN(4)
 	h.step("arm %d: %d", n, how)
-	h.sim.Faults = func(c disk.Call) disk.Fault {
+	h.sim.SetFaults(func(c disk.Call) disk.Fault {
 		if c.N != at {
 			return disk.Fault{}
 		}
@@ -497,7 +497,7 @@ func (h *history) arm(n int) {
 			return disk.Fault{Err: disk.ErrIO, Short: true}
 		}
 		return disk.Fault{Off: true}
-	}
+	})
 }
 
 func (h *history) run(n int) {
@@ -515,7 +515,7 @@ func (h *history) run(n int) {
 			h.reborn(disk.Loss(h.rng.IntN(3)))
 		}
 	}
-	h.sim.Faults = nil
+	h.sim.SetFaults(nil)
 	if h.broken() || h.ack() != nil {
 		h.reborn(disk.Strict)
 	}

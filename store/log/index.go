@@ -169,7 +169,9 @@ func (e *Engine) indexError(err error) {
 		return
 	}
 	if !e.indexOpen.Load() {
-		select {} // Open has given up on it, and there is no handle to close; see openIndex
+		// Open has given up on it, and there is no handle to close (see openIndex), or is about to have one.
+		<-e.closeIndex
+		return
 	}
 	select {
 	case <-e.closeIndex:

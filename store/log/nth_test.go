@@ -85,7 +85,7 @@ func TestFailTheNth(t *testing.T) {
 
 func failNth(t *testing.T, n int64, how int) {
 	h := newNth(t, map[string]int{})
-	h.sim.Faults = func(c disk.Call) disk.Fault {
+	h.sim.SetFaults(func(c disk.Call) disk.Fault {
 		switch {
 		case c.N != n:
 			return disk.Fault{}
@@ -94,7 +94,7 @@ func failNth(t *testing.T, n int64, how int) {
 		default:
 			return disk.Fault{Err: disk.ErrIO, Short: how == 2 && c.Op == disk.OpWrite}
 		}
-	}
+	})
 	h.step("fail %d: %d", n, how)
 	err := h.open()
 	if err == nil {

@@ -223,12 +223,12 @@ func TestFence(t *testing.T) {
 	for _, op := range []disk.Op{disk.OpWrite, disk.OpSync} {
 		sim := disk.NewSim(1)
 		var failing bool
-		sim.Faults = func(c disk.Call) disk.Fault {
+		sim.SetFaults(func(c disk.Call) disk.Fault {
 			if failing && c.Op == op {
 				return disk.Fault{Err: disk.ErrIO}
 			}
 			return disk.Fault{}
-		}
+		})
 		told := make(chan error, 1)
 		e := mustOpen(t, Options{Dir: "/db", FS: sim, OnFence: func(err error) { told <- err }})
 		mustCommit(t, e, put("a", "1"))
