@@ -19,7 +19,7 @@ const (
 	MaxMessageOctets = 32 << 20
 	MaxPackedOctets  = 16 << 20 // of a report as it came, packed or not
 	MaxOctets        = 32 << 20 // of a report, unpacked
-	MaxRecords       = 100_000  // of an aggregate report, or policies and failures of a TLS report
+	MaxRecords       = 50_000   // of an aggregate report, or policies and failures of a TLS report
 	MaxText          = 4 << 10  // octets of one value
 	MaxDepth         = 20       // of XML elements
 	MaxFields        = 1000     // of a feedback report

@@ -273,7 +273,7 @@ func gzipped(b []byte) []byte {
 func TestHostile(t *testing.T) {
 	good := "<feedback><report_metadata><report_id>1</report_id></report_metadata></feedback>"
 	bomb := []byte("<feedback><x>" + strings.Repeat(" ", report.MaxOctets+100))
-	elements := []byte("<feedback>" + strings.Repeat("<x/>", 3_000_000) + "</feedback>")
+	elements := []byte("<feedback>" + strings.Repeat("<x/>", 20*report.MaxRecords+1) + "</feedback>")
 	for name, c := range map[string]struct {
 		in   []byte
 		want error
