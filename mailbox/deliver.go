@@ -212,6 +212,9 @@ func (d *delivery) arrival(a *addressee, now time.Time) arrival {
 	for _, f := range slices.Backward(d.trace) {
 		fields = append(fields, f)
 	}
+	if d.in.folded { // what follows must not become a part of a field that we vouch for
+		fields = append(fields, mail.Field{Name: "X-Folded-Beginning", Value: "the message begins with white space"})
+	}
 	out := arrival{in: d.in, date: now}
 	for _, f := range fields {
 		at := len(out.prefix)

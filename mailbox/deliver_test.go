@@ -298,3 +298,21 @@ func TestThreads(t *testing.T) {
 	}
 	verify(t, m)
 }
+
+// TestBeginsWithWhiteSpace: a sender must not be able to go on with our trace fields.
+func TestBeginsWithWhiteSpace(t *testing.T) {
+	m := newBox(t, Config{})
+	content := " forged; Mon, 1 Jan 2001 00:00:00 +0000\r\nSubject: x\r\n\r\nbody\r\n"
+	to := mail.Address{Local: "user1", Domain: "example.test"}
+	if r := deliver(t, m, content, mail.Recipient{Address: to}); !r[0].Positive() {
+		t.Fatal(r)
+	}
+	msgs, err := inboxOf(t.Context(), t, m, to)
+	if err != nil || len(msgs) != 1 {
+		t.Fatal(msgs, err)
+	}
+	head, rest, ok := strings.Cut(string(msgs[0]), "X-Folded-Beginning: the message begins with white space\r\n")
+	if !ok || rest != content || !strings.HasSuffix(head, "\r\n") {
+		t.Errorf("stored as %q", msgs[0])
+	}
+}

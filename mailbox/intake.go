@@ -20,6 +20,7 @@ type intake struct {
 	size   int64
 	head   []byte // the first previewHead octets
 	err    error
+	folded bool // it begins with white space, as if it went on with a field in front of it
 
 	staged store.Staged
 	hash   bodyHash
@@ -60,6 +61,9 @@ func (in *intake) Write(p []byte) (int, error) {
 	}
 	if in.err != nil {
 		return 0, in.err
+	}
+	if in.size == 0 && len(p) > 0 {
+		in.folded = p[0] == ' ' || p[0] == '\t'
 	}
 	if in.size += int64(len(p)); in.size > in.m.limits.MessageOctets {
 		in.err = errTooLong
