@@ -145,7 +145,9 @@ func (q *QM) loadLine(ctx context.Context, l *line, now uint64) error {
 	l.loading = false
 	if !whole || err != nil {
 		l.backlog = true
-		if l.len() == 0 && err == nil && len(found) > 0 {
+		// The line may have run empty meanwhile, also if it was full when this began and so nothing was found: who
+		// emptied it could not ask for more, because of loading.
+		if l.len() == 0 && err == nil {
 			q.wantLoad(l)
 		}
 	}
