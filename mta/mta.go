@@ -23,10 +23,9 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultMaxHops              = 100 // RFC 5321 section 6.3 asks for at least 100
-	DefaultMaxTargets           = 1000
-	DefaultSpoolMemoryOctets    = 256 << 10
-	DefaultMaxReceivedLineCount = 10_000
+	DefaultMaxHops           = 100 // RFC 5321 section 6.3 asks for at least 100
+	DefaultMaxTargets        = 1000
+	DefaultSpoolMemoryOctets = 256 << 10
 )
 
 // Config is what an MTA is made of.
