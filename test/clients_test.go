@@ -125,14 +125,18 @@ func TestCurl(t *testing.T) {
 func TestSwaks(t *testing.T) {
 	swaks := need(t, "swaks")
 	a, b := twoHouses(t)
-	n := 0
-	for _, mech := range []string{"PLAIN", "LOGIN"} {
-		for _, way := range [][]string{{"--server", a.addr(587), "--tls"}, {"--server", a.addr(465), "--tls-on-connect"}} {
-			command(t, "", nil, swaks, append(way, "--auth", mech, "--auth-user", "alice@a.test", "--auth-password", password,
-				"--from", "alice@a.test", "--to", "bob@b.test", "--header", "Subject: from swaks", "--body", "hello")...)
-			n++
+	send := func(h *house, me, to string) (n int) {
+		for _, mech := range []string{"PLAIN", "LOGIN"} {
+			for _, way := range [][]string{{"--server", h.addr(587), "--tls"}, {"--server", h.addr(465), "--tls-on-connect"}} {
+				command(t, "", nil, swaks, append(way, "--auth", mech, "--auth-user", me, "--auth-password", password,
+					"--from", me, "--to", to, "--header", "Subject: from swaks", "--body", "hello")...)
+				n++
+			}
 		}
+		return n
 	}
+	n := send(a, "alice@a.test", "bob@b.test")
+	a.await("alice@a.test", send(b, "bob@b.test", "alice@a.test"))
 	command(t, "", nil, swaks, "--server", b.addr(25), "--from", "x@x.example", "--to", "bob@b.test", "--body", "from outside")
 	command(t, "", nil, swaks, "--server", b.addr(24), "--protocol", "LMTP", "--from", "x@x.example", "--to", "bob@b.test", "--body", "by LMTP")
 	command(t, "", nil, swaks, "--socket", filepath.Join(b.dir, "run", "lmtp.sock"), "--protocol", "LMTP", "--from", "x@x.example", "--to", "bob@b.test", "--body", "by socket")
