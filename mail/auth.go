@@ -2,6 +2,7 @@ package mail
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 )
 
@@ -24,6 +25,26 @@ type Exchange interface {
 	Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error)
 	// Identity is valid once Next returned done without an error.
 	Identity() Identity
+}
+
+// ClientAuth is how a client proves who it is (RFC 4422); package sasl implements it. It is safe for concurrent use: what
+// belongs to one connection is in the ClientExchange.
+type ClientAuth interface {
+	// Begin chooses a mechanism of those offered. State is that of TLS, nil if there is none. An error means that
+	// nothing offered may be used here.
+	Begin(ctx context.Context, offered []string, state *tls.ConnectionState) (ClientExchange, error)
+}
+
+// ClientExchange is one authentication exchange from the client's side, on one connection.
+type ClientExchange interface {
+	Mechanism() string
+	// Start returns the initial response; nil: the mechanism has none.
+	Start() (initial []byte, err error)
+	// Next answers a challenge.
+	Next(challenge []byte) (response []byte, err error)
+	// Done is asked after the server's success: an error says that the server has not proved who it is, as a
+	// mechanism like SCRAM demands (RFC 5802 section 5), and must not be trusted.
+	Done() error
 }
 
 // Errors of Authenticator and Exchange.

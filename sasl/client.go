@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/samotop/samotop/mail"
 )
 
 // ClientConfig says who a client is and what it may do.
@@ -26,18 +28,6 @@ type ClientConfig struct {
 	Rand             io.Reader // of nonces; nil: crypto/rand
 }
 
-// Client is one exchange from the client's side. It belongs to one connection.
-type Client interface {
-	Mechanism() string
-	// Start returns the initial response; nil: the mechanism has none.
-	Start() (initial []byte, err error)
-	// Next answers a challenge.
-	Next(challenge []byte) (response []byte, err error)
-	// Done is asked after the server's success: an error says that the server has not proved that it knows the
-	// password, and must not be trusted (RFC 5802 section 5).
-	Done() error
-}
-
 // Errors of clients.
 var (
 	ErrNoMechanism = errors.New("sasl: no mechanism offered that may be used")
@@ -45,7 +35,7 @@ var (
 )
 
 // NewClient begins an exchange with the strongest of the mechanisms offered that c can use.
-func NewClient(offered []string, c ClientConfig) (Client, error) {
+func NewClient(offered []string, c ClientConfig) (mail.ClientExchange, error) {
 	if c.Rand == nil {
 		c.Rand = rand.Reader
 	}
@@ -255,36 +245,17 @@ func (s *scramClient) Done() error {
 	return nil
 }
 
-// ClientAuth chooses the mechanism when the server has said what it offers. It has the form that package smtp
-// asks for, and holds the exchange of one connection: make one for each.
+// ClientAuth chooses the mechanism when the server has said what it offers (mail.ClientAuth): one serves any number of
+// connections at once.
 type ClientAuth struct {
-	Config ClientConfig // its TLS is set by Start
-	client Client
+	Config ClientConfig // its TLS is that of each connection
 }
 
-// Start begins the exchange with the strongest of the mechanisms offered.
-func (a *ClientAuth) Start(_ context.Context, offered []string, state *tls.ConnectionState) (mechanism string, initial []byte, err error) {
+var _ mail.ClientAuth = (*ClientAuth)(nil)
+
+// Begin begins an exchange with the strongest of the mechanisms offered.
+func (a *ClientAuth) Begin(_ context.Context, offered []string, state *tls.ConnectionState) (mail.ClientExchange, error) {
 	c := a.Config
 	c.TLS = state
-	if a.client, err = NewClient(offered, c); err != nil {
-		return "", nil, err
-	}
-	initial, err = a.client.Start()
-	return a.client.Mechanism(), initial, err
-}
-
-// Next answers a challenge.
-func (a *ClientAuth) Next(_ context.Context, challenge []byte) ([]byte, error) {
-	if a.client == nil {
-		return nil, ErrServer
-	}
-	return a.client.Next(challenge)
-}
-
-// Done is asked after the server's success, as that of Client.
-func (a *ClientAuth) Done() error {
-	if a.client == nil {
-		return ErrServer
-	}
-	return a.client.Done()
+	return NewClient(offered, c)
 }

@@ -96,17 +96,18 @@ func TestClientAuth(t *testing.T) {
 	server, client, _ := tlsPair(t, tls.VersionTLS13, false)
 	auth := New(testConfig())
 	a := &ClientAuth{Config: ClientConfig{User: "alice@example.test", Password: "pencil"}}
-	if _, err := a.Next(t.Context(), nil); err == nil || a.Done() == nil {
-		t.Error("goes on before its start")
-	}
-	if _, _, err := a.Start(t.Context(), []string{"PLAIN"}, nil); !errors.Is(err, ErrNoMechanism) {
+	if _, err := a.Begin(t.Context(), []string{"PLAIN"}, nil); !errors.Is(err, ErrNoMechanism) {
 		t.Error("PLAIN in clear:", err)
 	}
-	mechanism, response, err := a.Start(t.Context(), auth.Mechanisms(session(server)), client)
-	if err != nil || mechanism != ScramSHA256Plus {
-		t.Fatal(mechanism, err)
+	c, err := a.Begin(t.Context(), auth.Mechanisms(session(server)), client)
+	if err != nil || c.Mechanism() != ScramSHA256Plus {
+		t.Fatal(c, err)
 	}
-	x, err := auth.Start(t.Context(), session(server), mechanism)
+	response, err := c.Start()
+	if err != nil || c.Done() == nil {
+		t.Fatal(err, "and done before its end")
+	}
+	x, err := auth.Start(t.Context(), session(server), c.Mechanism())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,11 +116,11 @@ func TestClientAuth(t *testing.T) {
 		if challenge, done, err = x.Next(t.Context(), response); err != nil {
 			t.Fatal(err)
 		}
-		if response, err = a.Next(t.Context(), challenge); err != nil {
+		if response, err = c.Next(challenge); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := a.Done(); err != nil {
+	if err := c.Done(); err != nil {
 		t.Error(err)
 	}
 }

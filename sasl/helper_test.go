@@ -108,7 +108,7 @@ func tlsPair(t testing.TB, version uint16, clientCert bool) (server, client *tls
 }
 
 // talk runs a whole exchange between our server and a client.
-func talk(t testing.TB, a mail.Authenticator, s *mail.Session, c Client) (mail.Identity, error) {
+func talk(t testing.TB, a mail.Authenticator, s *mail.Session, c mail.ClientExchange) (mail.Identity, error) {
 	t.Helper()
 	ctx := context.Background()
 	x, err := a.Start(ctx, s, c.Mechanism())

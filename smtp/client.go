@@ -205,11 +205,15 @@ func (c *Client) secure() error {
 
 // auth runs one exchange of RFC 4954.
 func (c *Client) auth() error {
-	mech, initial, err := c.d.Auth.Start(c.ctx, strings.Fields(c.ext["AUTH"]), c.state)
+	ex, err := c.d.Auth.Begin(c.ctx, strings.Fields(c.ext["AUTH"]), c.state)
 	if err != nil {
 		return fmt.Errorf("smtp: AUTH: %w", err)
 	}
-	line := "AUTH " + mech
+	initial, err := ex.Start()
+	if err != nil {
+		return fmt.Errorf("smtp: AUTH: %w", err)
+	}
+	line := "AUTH " + ex.Mechanism()
 	switch enc := base64.StdEncoding.EncodeToString(initial); {
 	case initial == nil:
 	case enc == "":
@@ -223,6 +227,9 @@ func (c *Client) auth() error {
 		case err != nil:
 			return fmt.Errorf("smtp: AUTH: %w", err)
 		case r.Code == 235:
+			if err := ex.Done(); err != nil { // whoever this is, it does not know the password
+				return fmt.Errorf("smtp: AUTH: %w", err)
+			}
 			c.authed = true
 			return nil
 		case r.Code != 334:
@@ -232,7 +239,7 @@ func (c *Client) auth() error {
 		if len(initial) == 0 {
 			challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Text))
 			if err == nil {
-				response, err = c.d.Auth.Next(c.ctx, challenge)
+				response, err = ex.Next(challenge)
 			}
 			if err != nil {
 				_, _ = c.command(or(c.d.QuitTimeout, time.Minute), "*")

@@ -3,7 +3,6 @@ package smtp_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/sasl"
 	"github.com/samotop/samotop/smtp"
 	"github.com/samotop/samotop/smtp/smtptest"
 )
@@ -308,17 +308,9 @@ func connect(t testing.TB, srv *smtp.Server) net.Conn {
 	return client
 }
 
-type login struct{ pass string }
-
-func (l login) Start(_ context.Context, offered []string, state *tls.ConnectionState) (string, []byte, error) {
-	if state == nil {
-		return "", nil, errors.New("not in clear")
-	}
-	return "PLAIN", nil, nil
-}
-
-func (l login) Next(context.Context, []byte) ([]byte, error) {
-	return []byte("\x00a\x00" + l.pass), nil
+// login is PLAIN as user "a", under TLS only.
+func login(password string) *sasl.ClientAuth {
+	return &sasl.ClientAuth{Config: sasl.ClientConfig{User: "a", Password: password}}
 }
 
 func TestClientTLSAndAuth(t *testing.T) {
@@ -326,7 +318,7 @@ func TestClientTLSAndAuth(t *testing.T) {
 	for _, implicit := range []bool{false, true} {
 		rec := recorder()
 		srv := &smtp.Server{Door: rec, Hostname: "mx.test", TLSConfig: conf, ImplicitTLS: implicit, RequireTLS: true, RequireAuth: true, Auth: plain{}}
-		d := smtp.Dialer{Hello: "me.test", TLS: smtp.TLSRequired, ImplicitTLS: implicit, TLSConfig: conf, Auth: login{"pw"}}
+		d := smtp.Dialer{Hello: "me.test", TLS: smtp.TLSRequired, ImplicitTLS: implicit, TLSConfig: conf, Auth: login("pw")}
 		cl, err := d.Client(t.Context(), connect(t, srv), "mx.test")
 		if err != nil {
 			t.Fatal(err)
@@ -340,7 +332,7 @@ func TestClientTLSAndAuth(t *testing.T) {
 			t.Error("no TLS, or the content has changed")
 		}
 		cl.Close()
-		d.Auth = login{"no"}
+		d.Auth = login("no")
 		_, err = d.Client(t.Context(), connect(t, srv), "mx.test")
 		if r := mail.AsReply(err); r == nil || r.Code != 535 {
 			t.Errorf("wrong password: %v", err)

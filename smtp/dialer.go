@@ -53,14 +53,11 @@ type Dialer struct {
 	Log *slog.Logger // nil: none
 }
 
-// ClientAuth is an authentication mechanism from the client's side (RFC 4954).
-type ClientAuth interface {
-	// Start chooses a mechanism of those offered and gives the initial response; nil: none. It is told whether
-	// the connection is protected by TLS and may refuse with an error.
-	Start(ctx context.Context, offered []string, state *tls.ConnectionState) (mechanism string, initial []byte, err error)
-	// Next answers a challenge. The server's success ends the exchange.
-	Next(ctx context.Context, challenge []byte) ([]byte, error)
-}
+// ClientAuth is how a client proves who it is (RFC 4954); sasl.ClientAuth is one.
+type ClientAuth = mail.ClientAuth
+
+// ClientExchange is one authentication of one connection.
+type ClientExchange = mail.ClientExchange
 
 // ErrTLSUnavailable: STARTTLS was required and not offered, or refused.
 var ErrTLSUnavailable = errors.New("smtp: STARTTLS is required and not available")

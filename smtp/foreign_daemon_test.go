@@ -370,7 +370,7 @@ func TestAiosmtpd(t *testing.T) {
 			dir := foreignDir(t)
 			d := &smtp.Dialer{Hello: "me.test", LMTP: kind == "lmtp"}
 			if kind == "smtp" {
-				d.TLSConfig, d.TLS, d.Auth = testTLS(t), smtp.TLSRequired, login{"pw"}
+				d.TLSConfig, d.TLS, d.Auth = testTLS(t), smtp.TLSRequired, login("pw")
 				key, err := x509.MarshalPKCS8PrivateKey(d.TLSConfig.Certificates[0].PrivateKey)
 				if err != nil {
 					t.Fatal(err)
