@@ -14,6 +14,15 @@ const (
 	bindEndPoint = "tls-server-end-point" // RFC 5929 section 4
 )
 
+// Channel returns the data of a channel binding type (RFC 5056) of a TLS connection; cert is the certificate that the
+// server showed, nil if that is not known.
+func Channel(state *tls.ConnectionState, kind string, cert *x509.Certificate) ([]byte, bool) {
+	if kind == bindEndPoint {
+		return endPoint(cert)
+	}
+	return channelOf(state, kind)
+}
+
 // channelOf returns what both ends of a TLS connection can compute alone.
 func channelOf(state *tls.ConnectionState, kind string) ([]byte, bool) {
 	if !state.HandshakeComplete { // told by somebody else, with nothing behind it

@@ -82,6 +82,10 @@ type Config struct {
 	// tls-server-end-point; nil, or a nil result: that binding is not offered.
 	ServerCertificate func(s *mail.Session) *x509.Certificate
 
+	// Channel returns the data of a channel binding type (RFC 5056) of a session whose TLS ends elsewhere and is known
+	// by hearsay (its HandshakeComplete is false); nil: such sessions cannot be bound.
+	Channel func(s *mail.Session, kind string) ([]byte, bool)
+
 	Rand    io.Reader    // of nonces; nil: crypto/rand
 	Limiter *Limiter     // slows guessing; nil: one of its own with the defaults
 	Log     *slog.Logger // nil: none

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -199,13 +200,14 @@ func (a *authenticator) channel(s *mail.Session, kind string) ([]byte, bool) {
 	if s.TLS == nil {
 		return nil, false
 	}
-	if kind == bindEndPoint {
-		if a.c.ServerCertificate == nil {
-			return nil, false
-		}
-		return endPoint(a.c.ServerCertificate(s))
+	if !s.TLS.HandshakeComplete && a.c.Channel != nil {
+		return a.c.Channel(s, kind)
 	}
-	return channelOf(s.TLS, kind)
+	var cert *x509.Certificate
+	if a.c.ServerCertificate != nil {
+		cert = a.c.ServerCertificate(s)
+	}
+	return Channel(s.TLS, kind, cert)
 }
 
 // canBind reports whether there is any channel binding.

@@ -98,6 +98,10 @@ func parseAuth(words []string) (a authLine, err error) {
 			a.session.TLS = &state
 		case "final-resp-ok":
 			a.finalInOK = true
+		default:
+			if kind, ok := strings.CutPrefix(name, cbind); ok && len(a.session.Facts) < len(bindings) && decode(value) != nil {
+				a.session.SetFact(cbind+kind, value)
+			}
 		case "resp": // by definition the last parameter
 			if i != len(words)-4 {
 				return a, errLine

@@ -9,8 +9,9 @@
 //
 // Promises. Whoever can connect is believed about its clients: their address, and whether TLS protects them, so
 // the socket is for trusted programs of this machine. It can only try passwords, at the pace the limiter allows. Several
-// requests of one connection run side by side. Lines, requests and connections are limited. The -PLUS mechanisms are
-// not offered: in this version of the protocol a channel cannot be bound.
+// requests of one connection run side by side. Lines, requests and connections are limited. In this version of the
+// protocol a channel cannot be bound; between our own rooms it can: the flag "channel-binding" of a SCRAM mechanism says
+// so, and parameters cbind-TYPE=BASE64 of AUTH bring the data of each type that the session has. Others ignore both.
 package authproto
 
 import (
@@ -34,6 +35,7 @@ import (
 // Server serves the protocol. Zero values of all but Auth are usable; it must not be changed after its first use.
 type Server struct {
 	Auth           mail.Authenticator
+	Bound          bool          // Auth binds channels by Channel: our own clients may offer -PLUS
 	MaxConnections int           // 0: 256
 	MaxRequests    int           // of one connection at once; 0: 256
 	MaxLineOctets  int           // 0: 16384
@@ -115,6 +117,18 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	}
 }
 
+// flagBound says of a mechanism that its -PLUS variant is there too, for clients that send cbind-TYPE.
+const flagBound = "channel-binding"
+
+// Channel returns the channel binding that a Client sent with AUTH, for the sasl.Config of the server's Auth.
+func Channel(s *mail.Session, kind string) ([]byte, bool) {
+	if s.TLS == nil || s.TLS.HandshakeComplete { // not known by hearsay
+		return nil, false
+	}
+	data := decode(s.Fact(cbind + kind))
+	return data, len(data) > 0
+}
+
 // secured stands for the TLS of a client that is known by hearsay.
 var secured = tls.ConnectionState{}
 
@@ -138,6 +152,9 @@ func (s *Server) greeting() (string, error) {
 			b.WriteString("\tplaintext")
 		case strings.HasPrefix(m, "SCRAM-"):
 			b.WriteString("\tmutual-auth")
+			if s.Bound {
+				b.WriteString("\t" + flagBound)
+			}
 		}
 		b.WriteByte('\n')
 	}
