@@ -25,13 +25,15 @@ const (
 	verbXCLIENT
 	verbXFORWARD
 	verbXTRACE
+	verbXAMEND
+	verbXPREPARE
 )
 
 var verbs = map[string]verb{
 	"EHLO": verbEHLO, "LHLO": verbLHLO, "HELO": verbHELO, "MAIL": verbMAIL, "RCPT": verbRCPT, "DATA": verbDATA,
 	"BDAT": verbBDAT, "RSET": verbRSET, "NOOP": verbNOOP, "VRFY": verbVRFY, "EXPN": verbEXPN, "HELP": verbHELP,
 	"QUIT": verbQUIT, "STARTTLS": verbSTARTTLS, "AUTH": verbAUTH, "XCLIENT": verbXCLIENT,
-	"XFORWARD": verbXFORWARD, "XTRACE": verbXTRACE,
+	"XFORWARD": verbXFORWARD, "XTRACE": verbXTRACE, "XAMEND": verbXAMEND, "XPREPARE": verbXPREPARE,
 }
 
 // command is one line, taken apart as far as every command is alike: verb, SP, argument.

@@ -262,6 +262,19 @@ func (ses *session) commit() {
 	utf8 := ses.st.rules.utf8
 	ses.finish()
 	ses.st.rules.utf8 = utf8
+	took := ses.answer(replies, fail, accepted)
+	ses.st.rules.utf8 = false
+	if took > 0 {
+		ses.commands = 0
+		ses.stats.Messages++
+		ses.stats.Recipients += took
+		ses.stats.Octets += octets
+	}
+}
+
+// answer gives the replies of a transaction: in LMTP one for each accepted recipient, in ESMTP the one on which they
+// agree; fail, if it is not nil, for all of them. It returns how many were positive.
+func (ses *session) answer(replies []mail.Reply, fail *mail.Reply, accepted int) (took int) {
 	switch {
 	case fail != nil:
 		replies = replies[:0]
@@ -281,12 +294,6 @@ func (ses *session) commit() {
 		}
 		replies = replies[:accepted]
 	}
-	ses.answer(replies, octets)
-	ses.st.rules.utf8 = false
-}
-
-func (ses *session) answer(replies []mail.Reply, octets int64) {
-	took := 0
 	for i := range replies {
 		r := &replies[i]
 		if r.Positive() {
@@ -296,10 +303,5 @@ func (ses *session) answer(replies []mail.Reply, octets int64) {
 		}
 		ses.reply(r)
 	}
-	if took > 0 {
-		ses.commands = 0
-		ses.stats.Messages++
-		ses.stats.Recipients += took
-		ses.stats.Octets += octets
-	}
+	return took
 }

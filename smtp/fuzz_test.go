@@ -13,7 +13,7 @@ import (
 )
 
 func FuzzParseCommand(f *testing.F) {
-	for _, s := range []string{"", "EHLO a", "MAIL FROM:<a@b>", "rcpt to:<x@y> notify=never", "BDAT 1 LAST", " x", "QUIT\t", "MAIL FROM:<@a,@b:c@d> SIZE=1 BY=1;R HOLDFOR=2"} {
+	for _, s := range []string{"", "EHLO a", "MAIL FROM:<a@b>", "rcpt to:<x@y> notify=never", "BDAT 1 LAST", " x", "QUIT\t", "XAMEND 0 XFOLDER=a XDROP", "XPREPARE", "MAIL FROM:<@a,@b:c@d> SIZE=1 BY=1;R HOLDFOR=2"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
@@ -242,6 +242,22 @@ type tallyTx struct {
 	rcpts  int
 	ended  bool
 	binary bool
+	ready  bool // prepared
+}
+
+func (x *tallyTx) Amend(i int, _ string, _ bool) error {
+	if x.ended || x.ready || i < 0 || i >= x.rcpts {
+		x.d.t.Fatalf("amendment of recipient %d of %d, or after the end", i, x.rcpts)
+	}
+	return nil
+}
+
+func (x *tallyTx) Prepare(context.Context) ([]mail.Reply, error) {
+	if x.ended || x.ready || x.rcpts == 0 {
+		x.d.t.Fatal("prepared twice, after the end or for nobody")
+	}
+	x.ready = true
+	return make([]mail.Reply, x.rcpts), nil
 }
 
 func (x *tallyTx) Recipient(_ context.Context, r *mail.Recipient) error {
@@ -253,7 +269,7 @@ func (x *tallyTx) Recipient(_ context.Context, r *mail.Recipient) error {
 }
 func (x *tallyTx) Trace(...mail.Field) {}
 func (x *tallyTx) Write(p []byte) (int, error) {
-	if x.ended || x.rcpts == 0 {
+	if x.ended || x.ready || x.rcpts == 0 {
 		x.d.t.Fatal("content after the end, or for nobody")
 	}
 	x.buf = append(x.buf, p...)
@@ -286,6 +302,7 @@ func FuzzSession(f *testing.F) {
 	for _, s := range []string{
 		"EHLO a\r\nQUIT\r\n", head + "DATA\r\nx\r\n.\r\nMAIL FROM:<>\r\n", head + "BDAT 3\r\nx\r\nBDAT 0 LAST\r\n", head + "DATA\r\n\n.\nQUIT\r\n",
 		"LHLO a\r\n" + head, head + "XTRACE 6\r\nA: b\r\nDATA\r\n.\r\n", "XCLIENT ADDR=1.2.3.4\r\n" + head, head + "BDAT 99999999999 LAST\r\n",
+		head + "BDAT 3\r\nx\r\nXAMEND 0 XDROP\r\nXPREPARE\r\nBDAT 0 LAST\r\n", head + "XPREPARE\r\nXAMEND 0\r\nDATA\r\n.\r\n",
 		"EHLO a\r\nMAIL FROM:<> XTRACE=6 BODY=BINARYMIME XFACTS=id:1\r\nRCPT TO:<a@b>\r\nBDAT 8 LAST\r\nA: b\r\n\n\n", "AUTH PLAIN =\r\n", "\r\n\r\n\n",
 	} {
 		f.Add([]byte(s), true, byte(0))

@@ -178,7 +178,7 @@ func (r linkReceiver) Begin(ctx context.Context, s *mail.Session, from mail.Send
 		reply, err := c.mailFrom(ctx, s, &from)
 		switch {
 		case err == nil && reply.Positive():
-			return &linkTx{l: l, c: c, ctx: ctx}, nil
+			return capable(&linkTx{l: l, c: c, ctx: ctx}, reply), nil
 		case err == nil && reply.Code == 421 && reused: // said while the connection lay idle
 		case err == nil:
 			l.give(c)

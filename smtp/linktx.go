@@ -26,6 +26,8 @@ type linkTx struct {
 	enc      *dotEncoder
 	late     bool
 	failure  error
+	amends   []amendment
+	prepared bool
 }
 
 var errLateTrace = errors.New("trace field came after the content had gone out")
@@ -58,7 +60,7 @@ func (tx *linkTx) Recipient(ctx context.Context, r *mail.Recipient) error {
 }
 
 func (tx *linkTx) Trace(fields ...mail.Field) {
-	if tx.started && !(tx.bdat && tx.besides()) {
+	if tx.started && !(tx.bdat && tx.besides()) || tx.prepared {
 		tx.late = true
 		return
 	}
@@ -152,9 +154,8 @@ func (tx *linkTx) putTrace() {
 // chunk sends one BDAT and reads the answer to the one before it.
 func (tx *linkTx) chunk(p []byte, last bool) error {
 	c := tx.c
-	if last && tx.besides() && len(tx.fields) > 0 {
-		tx.putTrace()
-		tx.chunks++
+	if last {
+		tx.lastWords()
 	}
 	line := "BDAT " + strconv.Itoa(len(p))
 	if last {
@@ -170,6 +171,18 @@ func (tx *linkTx) chunk(p []byte, last bool) error {
 	if err := c.w.flush(); err != nil {
 		return writeError{err}
 	}
+	if err := tx.due(); err != nil {
+		return err
+	}
+	if !last {
+		tx.chunks++
+	}
+	return nil
+}
+
+// due reads the answers to what was sent before.
+func (tx *linkTx) due() error {
+	c := tx.c
 	for ; tx.chunks > 0; tx.chunks-- {
 		r, err := c.read(or(c.d.EndTimeout, 10*time.Minute))
 		if err != nil {
@@ -180,10 +193,26 @@ func (tx *linkTx) chunk(p []byte, last bool) error {
 			return refusing(r)
 		}
 	}
-	if !last {
-		tx.chunks++
-	}
 	return nil
+}
+
+// replies reads what is said to the end of content.
+func (tx *linkTx) replies() (replies []mail.Reply, err error) {
+	for len(replies) < tx.accepted {
+		if len(replies) > 0 && !tx.c.d.LMTP {
+			replies = append(replies, replies[0])
+			continue
+		}
+		r, err := tx.c.read(or(tx.c.d.EndTimeout, 10*time.Minute))
+		if err != nil {
+			return nil, err
+		}
+		if !r.Positive() {
+			r = passOn(r)
+		}
+		replies = append(replies, *r)
+	}
+	return replies, nil
 }
 
 // start decides how the content goes.
@@ -232,43 +261,38 @@ func (tx *linkTx) Commit(ctx context.Context) ([]mail.Reply, error) {
 		return nil, ErrClosed
 	}
 	defer tx.leave()
+	if err := tx.ready(); err != nil {
+		return nil, err
+	}
+	var replies []mail.Reply
+	err := tx.during(ctx, func() (err error) {
+		if tx.prepared {
+			tx.c.put("BDAT 0 LAST")
+		} else if err = tx.pass(true); err != nil {
+			return err
+		}
+		if replies, err = tx.replies(); err == nil {
+			tx.c.dirty, tx.started = false, false
+		}
+		return err
+	})
+	return replies, err
+}
+
+// ready says whether the content can be ended.
+func (tx *linkTx) ready() error {
 	switch {
 	case tx.failure != nil:
-		return nil, tx.failure
+		return tx.failure
 	case tx.late:
-		return nil, errLateTrace
+		return errLateTrace
 	case tx.accepted == 0:
-		return nil, mail.NewReply(554, mail.Enhanced{5, 5, 1}, "No valid recipients")
+		return mail.NewReply(554, mail.Enhanced{5, 5, 1}, "No valid recipients")
 	}
 	if tx.buf == nil {
 		tx.buf = largeBuffers.Get().(*[largeOctets]byte)
 	}
-	var replies []mail.Reply
-	err := tx.during(ctx, func() error {
-		if err := tx.pass(true); err != nil {
-			return err
-		}
-		for len(replies) < tx.accepted {
-			if len(replies) == 0 || tx.c.d.LMTP {
-				r, err := tx.c.read(or(tx.c.d.EndTimeout, 10*time.Minute))
-				if err != nil {
-					return err
-				}
-				if !r.Positive() {
-					r = passOn(r)
-				}
-				replies = append(replies, *r)
-				continue
-			}
-			replies = append(replies, replies[0])
-		}
-		tx.c.dirty, tx.started = false, false
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return replies, nil
+	return nil
 }
 
 // Abort gives the transaction up: by RSET before the next one, or, if content is under way, by closing.

@@ -17,7 +17,7 @@ func (ses *session) do(c command) {
 	ses.st.step(c, a)
 	ses.stats.Commands++
 	switch c.verb {
-	case verbMAIL, verbRCPT, verbDATA, verbBDAT, verbXTRACE, verbQUIT:
+	case verbMAIL, verbRCPT, verbDATA, verbBDAT, verbXTRACE, verbXAMEND, verbXPREPARE, verbQUIT:
 	default:
 		if ses.commands++; ses.commands > ses.set.maxCommands && !ses.s.Trusted {
 			ses.reply(mail.NewReply(421, mail.Enhanced{4, 7, 0}, "Too many commands"))
@@ -45,6 +45,10 @@ func (ses *session) do(c command) {
 		ses.discard(a.size, a.reply)
 	case doTrace:
 		ses.traceCommand(a.size)
+	case doAmend:
+		ses.amend(&a.amend)
+	case doPrepare:
+		ses.prepare()
 	case doReset:
 		ses.abort()
 		ses.reply(a.reply)
@@ -164,7 +168,7 @@ func (ses *session) keywords(mechs []string) []string {
 			"XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE")
 	}
 	if ses.s.Trusted {
-		list = append(list, "XFACTS", "XDELIVERY", "XFOLDER", "XFAILED", "XTRACE")
+		list = append(list, "XFACTS", "XDELIVERY", "XFOLDER", "XFAILED", "XTRACE", "XAMEND", "XPREPARE")
 	}
 	return append(list, ses.srv.Keywords...)
 }
@@ -238,7 +242,7 @@ func (ses *session) mail(a *action) {
 	}
 	ses.tx, ses.txs, ses.trace = tx, s, a.extra.trace
 	ses.st.began(&a.from, &a.extra)
-	ses.reply(&replySenderOK)
+	ses.reply(ses.canDo(tx))
 }
 
 // about gives the session that a transaction is about: on a trusted connection XFACTS and XFORWARD speak of the peer's

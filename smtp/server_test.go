@@ -415,7 +415,9 @@ func TestDialogues(t *testing.T) {
 			S: 250-XDELIVERY
 			S: 250-XFOLDER
 			S: 250-XFAILED
-			S: 250 XTRACE
+			S: 250-XTRACE
+			S: 250-XAMEND
+			S: 250 XPREPARE
 			C: MAIL FROM:<> XTRACE=17
 			S: 250 OK
 			C: RCPT TO:<moved@d.test> XDELIVERY=1 XFOLDER=Junk

@@ -21,6 +21,8 @@ const (
 	doChunk                // take action.size octets; commit if action.last
 	doDiscard              // read action.size octets, then the reply
 	doTrace                // take action.size octets as trace fields
+	doAmend                // change the recipient action.size by action.amend
+	doPrepare              // do all but the final step, and answer for each recipient
 	doReset                // give the transaction up
 	doVerify
 	doExpand
@@ -43,6 +45,7 @@ type action struct {
 	rcpt  *mail.Recipient
 	size  int64
 	last  bool
+	amend amendment
 }
 
 // state is the protocol state of one session. It does no I/O: step says what a command asks for, and whoever did it
@@ -71,6 +74,7 @@ type state struct {
 	accepted int
 	chunks   bool // BDAT has begun
 	traced   bool // XTRACE was given
+	prepared bool // XPREPARE was given: nothing but the end may follow
 }
 
 // Replies that are always the same; nobody changes them.
@@ -84,6 +88,7 @@ var (
 	replyNoRcpt    = mail.Reply{Code: 554, Enhanced: mail.Enhanced{5, 5, 1}, Text: "No valid recipients"}
 	replyNested    = mail.Reply{Code: 503, Enhanced: mail.Enhanced{5, 5, 1}, Text: "Not during a mail transaction"}
 	replyInChunks  = mail.Reply{Code: 503, Enhanced: mail.Enhanced{5, 5, 1}, Text: "Not after BDAT"}
+	replyPrepared  = mail.Reply{Code: 503, Enhanced: mail.Enhanced{5, 5, 1}, Text: "Not after XPREPARE"}
 	replyBinary    = mail.Reply{Code: 503, Enhanced: mail.Enhanced{5, 5, 1}, Text: "Binary content needs BDAT"}
 	replyUnknown   = mail.Reply{Code: 500, Enhanced: mail.Enhanced{5, 5, 2}, Text: "Command not recognized"}
 	replyNotHere   = mail.Reply{Code: 502, Enhanced: mail.Enhanced{5, 5, 1}, Text: "Command not implemented"}
@@ -140,6 +145,10 @@ func (st *state) step(c command, a *action) {
 		a.kind = doQuit
 	case verbXCLIENT, verbXFORWARD:
 		st.stepTrusted(c, a)
+	case verbXAMEND:
+		st.stepAmend(c, a)
+	case verbXPREPARE:
+		st.stepPrepare(c, a)
 	default:
 		a.reply = &replyUnknown
 		if _, ok := st.custom[c.name]; ok && c.name != "" {
@@ -297,6 +306,8 @@ func (st *state) stepChunk(c command, a *action) {
 		st.refuse(c, a, &replyNotHere)
 	case r != nil:
 		st.refuse(c, a, r)
+	case st.prepared && (size > 0 || !last):
+		st.refuse(c, a, &replyPrepared)
 	default:
 		a.kind, a.size, a.last = doChunk, size, last
 		st.chunks = true
@@ -312,7 +323,7 @@ func (st *state) stepTrace(c command, a *action) {
 		st.refuse(c, a, mail.NewReply(501, mail.Enhanced{5, 5, 4}, "Say XTRACE size"))
 	case !st.rules.trusted:
 		st.refuse(c, a, &replyUnknown)
-	case !st.open || st.traced:
+	case !st.open || st.traced || st.prepared:
 		st.refuse(c, a, &replyNeedMail)
 	case size > int64(st.rules.traceOctets):
 		st.refuse(c, a, mail.NewReply(552, mail.Enhanced{5, 3, 4}, "Trace is larger than the %d octets we take", st.rules.traceOctets))
@@ -397,7 +408,7 @@ func (st *state) added() { st.accepted++ }
 
 // finished: the transaction is over, one way or another.
 func (st *state) finished() {
-	st.open, st.binary, st.chunks, st.traced = false, false, false, false
+	st.open, st.binary, st.chunks, st.traced, st.prepared = false, false, false, false, false
 	st.tried, st.accepted = 0, 0
 	st.rules.utf8 = false
 }

@@ -67,7 +67,7 @@ func Run(t *testing.T, s Suite) {
 			for _, c := range cases {
 				t.Run(c.name, func(t *testing.T) {
 					door, probe := s.New(t)
-					c.run(&bench{T: t, Suite: s, door: form.Wrap(t, door), probe: probe})
+					c.run(&bench{T: t, Suite: s, door: form.Wrap(t, door), inner: door, probe: probe})
 				})
 			}
 		})
@@ -88,6 +88,7 @@ var cases = []struct {
 	{"a null reverse-path is taken", nullSender},
 	{"a repeated delivery id stores nothing", deliveryID},
 	{"prepare then commit", prepare},
+	{"recipients are amended after the content", amend},
 	{"many sessions at once", parallel},
 	{"a cancelled context leaves nothing half done", cancelled},
 }
@@ -97,6 +98,7 @@ type bench struct {
 	*testing.T
 	Suite
 	door  mail.Door
+	inner mail.Door // the same without its form
 	probe Probe
 }
 
@@ -316,9 +318,15 @@ func deliveryID(b *bench) {
 func prepare(b *bench) {
 	ctx := b.Context()
 	r, s := b.open(ctx)
+	inner := b.begunInside(ctx)
+	_, prepares := inner.(mail.Preparer)
+	_ = inner.Abort()
 	for _, then := range []string{"committed", "aborted"} {
 		tx := b.begin(ctx, r, s, b.Known[0])
 		p, ok := tx.(mail.Preparer)
+		if ok != prepares {
+			b.Errorf("transactions prepare: %v here, %v without this form", ok, prepares)
+		}
 		if !ok {
 			tx.Abort()
 			return
@@ -338,6 +346,60 @@ func prepare(b *bench) {
 	}
 	b.stored(ctx, b.Known[0], "Subject: prepared-committed\r\n", 1)
 	b.stored(ctx, b.Known[0], "Subject: prepared-aborted\r\n", 0)
+}
+
+// begunInside begins a transaction without the form that the case is about.
+func (b *bench) begunInside(ctx context.Context) mail.Transaction {
+	b.Helper()
+	s := b.session()
+	r, err := b.inner.Open(ctx, s)
+	if err != nil {
+		b.Fatalf("Open: %v", err)
+	}
+	return b.begin(ctx, r, s)
+}
+
+// amend drops one recipient of two, once before the end of a short message and once before Prepare of a long one.
+func amend(b *bench) {
+	ctx := b.Context()
+	inner := b.begunInside(ctx)
+	_, amends := inner.(mail.Amender)
+	_ = inner.Abort()
+	r, s := b.open(ctx)
+	for i, text := range []string{"amended-1", "amended-2"} {
+		tx := b.begin(ctx, r, s, b.Known[0], b.Known[1])
+		a, ok := tx.(mail.Amender)
+		if ok != amends {
+			b.Errorf("transactions can be amended: %v here, %v without this form", ok, amends)
+		}
+		if !ok {
+			tx.Abort()
+			return
+		}
+		body := append(b.message(text), strings.Repeat(strings.Repeat("x", 70)+"\r\n", i*4000)...)
+		if _, err := tx.Write(body); err != nil {
+			b.Fatalf("Write: %v", err)
+		}
+		if err := a.Amend(2, "", true); err == nil {
+			b.Error("a recipient that there is not is amended")
+		}
+		for j, drop := range []bool{true, false} {
+			if err := a.Amend(j, "", drop); err != nil {
+				b.Fatalf("Amend: %v", err)
+			}
+		}
+		if p, ok := tx.(mail.Preparer); ok && i == 1 {
+			if replies, err := p.Prepare(ctx); err != nil || len(replies) != 2 || !replies[1].Positive() {
+				b.Fatalf("Prepare: %v %v", replies, err)
+			}
+		}
+		replies, err := tx.Commit(ctx)
+		if err != nil || len(replies) != 2 || !replies[1].Positive() {
+			b.Fatalf("Commit: %v %v", replies, err)
+		}
+		b.stored(ctx, b.Known[0], "Subject: "+text+"\r\n", 0)
+		b.stored(ctx, b.Known[1], "Subject: "+text+"\r\n", 1)
+	}
 }
 
 func parallel(b *bench) {

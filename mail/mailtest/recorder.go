@@ -2,6 +2,7 @@ package mailtest
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/samotop/samotop/mail"
@@ -178,6 +179,9 @@ func (p preparing) Prepare(context.Context) ([]mail.Reply, error) {
 type amending struct{ tx *recording }
 
 func (a amending) Amend(i int, folder string, drop bool) error {
+	if i < 0 || i >= len(a.tx.to) {
+		return errors.New("there is no such recipient")
+	}
 	a.tx.to[i].Folder, a.tx.dropped[i] = folder, drop
 	return nil
 }
