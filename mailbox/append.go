@@ -142,7 +142,10 @@ func (p *part) appendOne(ctx context.Context, r store.Reader, b *box, m *appende
 	if date.IsZero() {
 		date = p.m.now()
 	}
-	u, _, err := p.arrive(ctx, r, b, &arrival{in: m.in, system: m.options.Flags.System, keywords: ids, date: date})
+	u, e, err := p.arrive(ctx, r, b, &arrival{in: m.in, system: m.options.Flags.System, keywords: ids, date: date})
+	if err == nil {
+		p.observe(Appended, nil, b, u, e)
+	}
 	return u, err
 }
 

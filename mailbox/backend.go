@@ -10,9 +10,15 @@ import (
 )
 
 // Backend returns what an IMAP server reads.
-func (m *Mailbox) Backend() imap.Backend { return backend{m} }
+func (m *Mailbox) Backend() imap.Backend { return backend{m: m} }
 
-type backend struct{ m *Mailbox }
+// QuietBackend is a Backend whose changes the Observer is not told of: for whoever carries out what he decided.
+func (m *Mailbox) QuietBackend() imap.Backend { return backend{m: m, quiet: true} }
+
+type backend struct {
+	m     *Mailbox
+	quiet bool
+}
 
 // Open opens the account of whoever has logged in, and makes it when it is seen for the first time.
 func (b backend) Open(ctx context.Context, s *mail.Session) (imap.Account, error) {
@@ -30,7 +36,7 @@ func (b backend) Open(ctx context.Context, s *mail.Session) (imap.Account, error
 	if err != nil {
 		return nil, toIMAP(err)
 	}
-	v := &view{m: b.m, address: addr, account: b.m.account(accountID(o.ID))}
+	v := &view{m: b.m, quiet: b.quiet, address: addr, account: b.m.account(accountID(o.ID))}
 	if err := v.await(ctx); err != nil {
 		b.m.release(v.account)
 		return nil, toIMAP(err)
@@ -44,6 +50,7 @@ type view struct {
 	address mail.Address
 	account *account
 	closed  bool
+	quiet   bool // the observer is not told
 }
 
 var _ imap.Account = (*view)(nil)
@@ -82,7 +89,10 @@ func (v *view) owner(ctx context.Context) (Owner, error) {
 
 // change is Mailbox.change for this account alone.
 func (v *view) change(ctx context.Context, build func(p *part, r store.Reader) error) error {
-	err := v.m.change(ctx, []*account{v.account}, func(c *commit, r store.Reader) error { return build(c.parts[0], r) })
+	err := v.m.change(ctx, []*account{v.account}, func(c *commit, r store.Reader) error {
+		c.quiet = v.quiet
+		return build(c.parts[0], r)
+	})
 	return toIMAP(err)
 }
 

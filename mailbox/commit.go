@@ -20,6 +20,8 @@ type commit struct {
 	locked bool
 	p      store.Pending
 	frees  bool // references to bodies went: the sweeper has work
+	quiet  bool // the observer is not told
+	told
 }
 
 // part is what a commit does to one account: a working copy of its head.
@@ -338,13 +340,21 @@ func (c *commit) finish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("mailbox: commit: %w", err)
 	}
+	t := c.told
 	c.recycle()
+	c.m.tell(ctx, t)
 	return nil
 }
 
 // finishLater waits for the batch in the background.
 func (c *commit) finishLater() {
-	c.m.wg.Go(func() { c.settle(c.p.Wait(context.Background())) })
+	c.m.wg.Go(func() {
+		err := c.p.Wait(context.Background())
+		c.settle(err)
+		if err == nil {
+			c.m.tell(c.m.bg, c.told)
+		}
+	})
 }
 
 func (c *commit) settle(err error) {

@@ -21,6 +21,7 @@ type Config struct {
 	Rand      io.Reader        // makes the key of the house once; default crypto/rand
 	Log       *slog.Logger     // default: nothing is logged
 	Limits    Limits
+	Observer  Observer // told of changes; nil: nobody is
 }
 
 // Directory knows whose mailboxes there are. It is safe for concurrent use.

@@ -298,10 +298,11 @@ func (d *delivery) build(ctx context.Context, c *commit, r store.Reader, again b
 		if err != nil {
 			return err
 		}
-		_, e, err := p.arrive(ctx, r, b, &a.arrival)
+		u, e, err := p.arrive(ctx, r, b, &a.arrival)
 		if err != nil {
 			return err
 		}
+		p.observe(Delivered, nil, b, u, e)
 		a.reply = mail.Reply{Code: 250, Enhanced: mail.Enhanced{2, 0, 0}, Text: "Delivered as " + emailName(a.account.id, e)}
 		if a.hasID {
 			c.ids = append(c.ids, deliveryUse{a.account.id, a.id, e})

@@ -156,6 +156,9 @@ func (p *part) storeOne(ctx context.Context, r store.Reader, b *box, u uid, v []
 		if err := p.setFlags(ctx, r, b, u, &m, &next); err != nil {
 			return err
 		}
+		if err := p.observeFlags(b, u, names.names, &m, &next); err != nil {
+			return err
+		}
 	}
 	f, err := names.of(&next)
 	if err != nil {

@@ -201,6 +201,9 @@ func (v *view) Delete(ctx context.Context, name string) error {
 		if b == nil {
 			return p.nonexistent(ctx, r, name)
 		}
+		if p.c.observes() {
+			p.event(FolderDeleted, b, nil)
+		}
 		p.dropBox(b)
 		return nil
 	})
@@ -292,8 +295,12 @@ func (p *part) rename(ctx context.Context, r store.Reader, from, to string) erro
 		}
 		p.touch(b)
 		p.dropName(b.Name)
+		before := *b
 		b.Name = name
 		p.addName(b)
+		if p.c.observes() {
+			p.event(FolderRenamed, &before, b)
+		}
 	}
 	return nil
 }
@@ -323,6 +330,7 @@ func (p *part) renameInbox(ctx context.Context, r store.Reader, to string) error
 		return err
 	}
 	p.touch(old)
+	before := *old
 	fresh := p.newBox(inbox, old.Use)
 	validity, object, created := fresh.UIDValidity, fresh.Object, fresh.Created
 	fresh.UIDValidity, fresh.Object, fresh.Created = old.UIDValidity, old.Object, old.Created
@@ -337,6 +345,9 @@ func (p *part) renameInbox(ctx context.Context, r store.Reader, to string) error
 	}
 	p.addName(fresh)
 	p.addName(old)
+	if p.c.observes() {
+		p.event(FolderRenamed, &before, old)
+	}
 	return nil
 }
 

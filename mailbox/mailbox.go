@@ -21,11 +21,12 @@ const (
 
 // Mailbox is the room. Make one with Open.
 type Mailbox struct {
-	eng    store.Engine
-	dir    Directory
-	now    func() time.Time
-	log    *slog.Logger
-	limits Limits
+	eng      store.Engine
+	dir      Directory
+	now      func() time.Time
+	log      *slog.Logger
+	observer Observer // nil: none
+	limits   Limits
 
 	rowsOctets int // maxRowsOctets, or less in tests
 	houseKey   [32]byte
@@ -55,7 +56,7 @@ func Open(ctx context.Context, c Config) (*Mailbox, error) {
 	}
 	c = c.withDefaults()
 	m := &Mailbox{
-		eng: c.Engine, dir: c.Directory, now: c.Clock, log: c.Log, limits: c.Limits, rowsOctets: maxRowsOctets,
+		eng: c.Engine, dir: c.Directory, now: c.Clock, log: c.Log, observer: c.Observer, limits: c.Limits, rowsOctets: maxRowsOctets,
 		accounts: map[accountID]*account{}, longLogs: map[logKeyOf]struct{}{}, sweepNow: make(chan struct{}, 1),
 	}
 	if err := m.openFormat(ctx, c.Rand); err != nil {

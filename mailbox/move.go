@@ -55,6 +55,7 @@ func (s *selected) expunge(ctx context.Context, p *part, r store.Reader, set ima
 		if err := p.depart(ctx, r, b, m.uid, &m.small, m.email); err != nil {
 			return err
 		}
+		p.observe(Expunged, b, nil, m.uid, m.email)
 		done.Add(imap.UID(m.uid))
 	}
 	return nil
@@ -216,6 +217,11 @@ func (s *selected) copy(ctx context.Context, p *part, r store.Reader, set imap.U
 		if err != nil {
 			return err
 		}
+		cause := Copied
+		if move {
+			cause = Moved
+		}
+		p.observe(cause, b, dest, u, list[i].email)
 		out.Source.Add(imap.UID(list[i].uid))
 		out.Dest.Add(imap.UID(u))
 	}

@@ -143,6 +143,13 @@ func (p *part) everyBox(ctx context.Context, r store.Reader) ([]*box, error) {
 // emailName, threadName and boxName are object ids (RFC 8474): unique in the house, of its alphabet.
 func emailName(a accountID, e emailID) string { return objectName('E', a, uint64(e)) }
 
+// parseEmailName reads what emailName made for the same account.
+func parseEmailName(a accountID, name string) (emailID, bool) {
+	_, number, _ := strings.Cut(name, "-")
+	n, err := strconv.ParseUint(number, 36, 64)
+	return emailID(n), err == nil && emailName(a, emailID(n)) == name
+}
+
 func threadName(a accountID, t emailID) string { return objectName('T', a, uint64(t)) }
 
 func boxName(a accountID, object uint64) string { return objectName('M', a, object) }
