@@ -27,6 +27,10 @@ type Checker struct {
 	Time          time.Duration
 	MaxSignatures int              // DKIM; 0: dkim.MaxSignatures
 	Clock         func() time.Time // nil: time.Now
+
+	// Observe is told of each message that the Middleware has checked, whatever became of it; nil: nobody. It must be
+	// quick.
+	Observe func(ctx context.Context, s *mail.Session, r Report)
 }
 
 // DefaultTime is how long the checks before and after the content may each take.
@@ -44,6 +48,7 @@ type Check struct {
 	c     *Checker
 	facts Facts
 	spf   *spf.Result
+	rev   Reverse
 	head  core.Head
 	dkim  *dkim.Message
 	arc   *arc.Message
@@ -52,6 +57,8 @@ type Check struct {
 // Report is what was found of one message.
 type Report struct {
 	Facts    Facts
+	To       []mail.Address // the recipients that were accepted, if the Middleware knows them
+	Reverse  Reverse
 	SPF      spf.Result
 	DKIM     []dkim.Result
 	ARC      arc.Result
@@ -59,6 +66,8 @@ type Report struct {
 	List     bool // it came over a mailing list: it has a List-Id (RFC 2919)
 	Findings []Finding
 	Action   Action // the strictest of the findings
+
+	MessageID string // of the header, without the angle brackets; "" if there is none
 }
 
 // Begin begins a message.
@@ -111,13 +120,13 @@ func (k *Check) Write(p []byte) (int, error) {
 
 // Close ends the message and decides.
 func (k *Check) Close(ctx context.Context) Report {
-	r := Report{Facts: k.facts, SPF: k.SPF(ctx)}
+	r := Report{Facts: k.facts, Reverse: k.rev, SPF: k.SPF(ctx)}
 	ctx, cancel := k.c.limit(ctx)
 	defer cancel()
 	r.DKIM = k.dkim.Close(ctx)
 	r.ARC = k.arc.Close(ctx)
 	h := message.ParseHeader(k.head.Buf)
-	r.List = h.Has("List-Id")
+	r.List, r.MessageID = h.Has("List-Id"), messageID(&h)
 	m := dmarc.Message{From: authors(&h)}
 	if r.SPF.Status == spf.Pass {
 		m.SPF = r.SPF.Domain
@@ -129,8 +138,17 @@ func (k *Check) Close(ctx context.Context) Report {
 	}
 	r.DMARC = (&dmarc.Evaluator{Resolver: k.c.Resolver}).Evaluate(ctx, m)
 	r.Findings = []Finding{spfFinding(r.SPF), dkimFinding(r.DKIM), {Check: "arc", Result: string(r.ARC.Status), Reason: r.ARC.Reason}, k.dmarcFinding(r)}
+	if r.Reverse.Result != "" {
+		r.Findings = append(r.Findings, r.Reverse.finding())
+	}
 	r.Action = decide(k.c.Rules, r.DMARC.Domain, r.Findings)
 	return r
+}
+
+// messageID returns the header's Message-ID, bounded, as journals and reports want it.
+func messageID(h *message.Header) string {
+	id := strings.Trim(strings.TrimSpace(string(h.Get("Message-ID"))), "<>")
+	return id[:min(len(id), 998)]
 }
 
 // authors returns the domains of all addresses in all From fields; one without a domain gives "".

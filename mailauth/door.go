@@ -3,16 +3,24 @@ package mailauth
 import (
 	"context"
 	"io"
+	"strings"
+	"sync"
 
 	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/mailauth/arc"
 	"github.com/samotop/samotop/mailauth/authres"
+	"github.com/samotop/samotop/mailauth/dkim"
 	"github.com/samotop/samotop/mailauth/spf"
 )
 
 // Middleware puts the checks in front of a Door: SPF at the first recipient, the others over the content. Before the
 // content's end reaches the next Door it is given a Received-SPF and an Authentication-Results field, with Fields of that
-// kind that claim to be ours taken out of the content, and the session the facts "spf", "dkim", "arc", "dmarc" and
-// "auth" (the action). Who has logged in, and trusted peers, are not checked.
+// kind that claim to be ours taken out of the content. Who has logged in, and trusted peers, are not checked.
+//
+// The session is given these facts. At the first recipient: "spf", "spf_domain", "fcrdns" ("pass", "fail", "temperror";
+// the name is Session.RemoteName). At the end of the content: "dkim" ("pass" if one signature passes), "dkim_domains" (those
+// that passed, separated by spaces), "arc", "arc_domain" (the last sealer of a chain that passes), "dmarc" (with the words of
+// Rule), "dmarc_domain" (of From), and "auth", the action.
 func (c *Checker) Middleware() mail.Middleware {
 	return func(next mail.Door) mail.Door { return &door{c: c, next: next} }
 }
@@ -42,34 +50,38 @@ func (d *door) Open(ctx context.Context, s *mail.Session) (mail.Receiver, error)
 		return r, err
 	}
 	if c, ok := r.(io.Closer); ok {
-		return closing{receiver{d.c, r}, c}, nil
+		return closing{&receiver{c: d.c, next: r}, c}, nil
 	}
-	return receiver{d.c, r}, nil
+	return &receiver{c: d.c, next: r}, nil
 }
 
 type receiver struct {
 	c    *Checker
 	next mail.Receiver
+	rev  Reverse // of the client of this session, once it was asked for
 }
 
 type closing struct {
-	receiver
+	*receiver
 	io.Closer
 }
 
-func (r receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
+// factNames are the facts about one message.
+var factNames = []string{"spf", "spf_domain", "dkim", "dkim_domains", "arc", "arc_domain", "dmarc", "dmarc_domain", "auth"}
+
+func (r *receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
 	next, err := r.next.Begin(ctx, s, from)
 	if err != nil || s.Trusted || s.Login.Account != "" {
 		return next, err
 	}
-	for _, name := range []string{"spf", "dkim", "arc", "dmarc", "auth"} {
+	for _, name := range factNames {
 		if s.Fact(name) != "" { // of the message before
 			s.SetFact(name, "")
 		}
 	}
 	facts := Facts{Hello: s.Hello, From: from.Address}
 	facts.IP, _ = mail.IPOf(s.RemoteAddr)
-	tx := &transaction{c: r.c, s: s, next: next, check: r.c.Begin(facts), filter: authres.NewFilter(next, r.c.ID)}
+	tx := &transaction{c: r.c, r: r, s: s, next: next, check: r.c.Begin(facts), filter: authres.NewFilter(next, r.c.ID)}
 	p, prepares := next.(mail.Preparer)
 	a, amends := next.(mail.Amender)
 	tx.amender = a
@@ -87,12 +99,14 @@ func (r receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender) 
 // transaction is one message.
 type transaction struct {
 	c       *Checker
+	r       *receiver
 	s       *mail.Session
 	next    mail.Transaction
 	amender mail.Amender // nil: the next one is none
 	check   *Check
 	filter  *authres.Filter
 	folders []string // of the accepted recipients
+	to      []mail.Address
 	decided bool
 	err     error
 }
@@ -121,8 +135,7 @@ func (p preparing) Prepare(ctx context.Context) ([]mail.Reply, error) {
 
 // Recipient asks SPF, which alone may refuse here.
 func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
-	f := t.check.Early(ctx)
-	t.s.SetFact("spf", f.Result)
+	f := t.early(ctx)
 	switch f.Action {
 	case Refuse:
 		return t.spfRefusal()
@@ -132,8 +145,31 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 	if err := t.next.Recipient(ctx, r); err != nil {
 		return err
 	}
-	t.folders = append(t.folders, r.Folder)
+	t.folders, t.to = append(t.folders, r.Folder), append(t.to, r.Address)
 	return nil
+}
+
+// early asks what can be asked before the content: the reverse look-up once for the session, SPF once for the message.
+func (t *transaction) early(ctx context.Context) Finding {
+	if t.check.spf != nil {
+		return t.check.Early(ctx)
+	}
+	var wait sync.WaitGroup
+	if t.r.rev.Result == "" {
+		wait.Go(func() { t.r.rev = t.c.Reverse(ctx, t.check.facts.IP) })
+	}
+	f := t.check.Early(ctx)
+	wait.Wait()
+	t.check.rev = t.r.rev
+	t.s.SetFact("spf", f.Result)
+	t.s.SetFact("spf_domain", t.check.spf.Domain)
+	if t.r.rev.Result != "" {
+		t.s.SetFact("fcrdns", t.r.rev.Result)
+		if t.r.rev.Name != "" {
+			t.s.RemoteName = t.r.rev.Name
+		}
+	}
+	return f
 }
 
 // spfRefusal has the codes of RFC 7372 section 3.2.
@@ -174,10 +210,11 @@ func (t *transaction) decide(ctx context.Context) error {
 		return t.err
 	}
 	r := t.check.Close(ctx)
-	for _, f := range r.Findings {
-		t.s.SetFact(f.Check, f.Result)
+	r.To = t.to
+	t.tell(r)
+	if t.c.Observe != nil {
+		t.c.Observe(ctx, t.s, r)
 	}
-	t.s.SetFact("auth", r.Action.String())
 	if o, ok := t.next.(Observer); ok {
 		o.Authenticated(r)
 	}
@@ -192,6 +229,27 @@ func (t *transaction) decide(ctx context.Context) error {
 		t.err = t.junk()
 	}
 	return t.err
+}
+
+// tell sets the facts of the session.
+func (t *transaction) tell(r Report) {
+	for _, f := range r.Findings {
+		t.s.SetFact(f.Check, f.Result)
+	}
+	var signed []string
+	for _, d := range r.DKIM {
+		if d.Status == dkim.Pass && !contains(signed, d.Domain) {
+			signed = append(signed, strings.ToLower(d.Domain))
+		}
+	}
+	t.s.SetFact("dkim_domains", strings.Join(signed, " "))
+	sealer := ""
+	if n := len(r.ARC.Sets); n > 0 && r.ARC.Status == arc.Pass {
+		sealer = strings.ToLower(r.ARC.Sets[n-1].Domain)
+	}
+	t.s.SetFact("arc_domain", sealer)
+	t.s.SetFact("dmarc_domain", strings.ToLower(r.DMARC.Domain))
+	t.s.SetFact("auth", r.Action.String())
 }
 
 // refusal says why (RFC 7372; RFC 9989 section 7.3 leaves the codes open, everybody uses 5.7.1).

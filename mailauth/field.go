@@ -17,6 +17,9 @@ func (r Report) Results(id string) authres.Results {
 		identity = authres.Property{Type: "smtp", Name: "helo", Value: r.Facts.Hello}
 	}
 	out.Methods = append(out.Methods, authres.Method{Name: "spf", Result: string(r.SPF.Status), Properties: []authres.Property{identity}})
+	if r.Reverse.Result != "" {
+		out.Methods = append(out.Methods, r.iprev())
+	}
 	for _, d := range r.DKIM {
 		m := authres.Method{Name: "dkim", Result: string(d.Status), Reason: d.Reason}
 		for _, p := range []authres.Property{{Type: "header", Name: "d", Value: d.Domain}, {Type: "header", Name: "s", Value: d.Selector},

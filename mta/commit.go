@@ -57,7 +57,7 @@ func (t *transaction) judge(ctx context.Context) error {
 		t.targets[i].unused = true
 	}
 	for i := range t.recipients {
-		if rec := &t.recipients[i]; rec.refused == nil {
+		if rec := &t.recipients[i]; rec.refused == nil && !rec.dropped {
 			for _, at := range rec.targets {
 				t.targets[at].unused = false
 			}
@@ -221,6 +221,10 @@ func (t *transaction) answer(ctx context.Context) ([]mail.Reply, error) {
 	taken := false
 	for i := range t.recipients {
 		rec := &t.recipients[i]
+		if rec.dropped {
+			replies[i] = mail.OK()
+			continue
+		}
 		if rec.refused != nil {
 			replies[i] = *rec.refused
 			continue
@@ -262,6 +266,9 @@ func (t *transaction) owed(replies []mail.Reply) []mail.Recipient {
 	listed := make([]bool, len(t.targets))
 	for i := range t.recipients {
 		rec := &t.recipients[i]
+		if rec.dropped {
+			continue
+		}
 		if rec.refused != nil {
 			if !t.s.LMTP {
 				owed = append(owed, mail.Recipient{Address: rec.Address, Notify: rec.Notify, Original: rec.Original, Failed: rec.refused})

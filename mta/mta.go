@@ -52,6 +52,7 @@ var (
 	_ mail.Door        = (*MTA)(nil)
 	_ mail.Receiver    = (*receiver)(nil)
 	_ mail.Transaction = (*transaction)(nil)
+	_ mail.Amender     = (*transaction)(nil)
 )
 
 // New builds an MTA. It refuses a configuration that could never accept a message.

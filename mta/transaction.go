@@ -37,6 +37,7 @@ type recipient struct {
 	guardIndex int   // its place among the guard's replies
 	targets    []int // its places in transaction.targets
 	refused    *mail.Reply
+	dropped    bool // amended away: its reply means nothing
 }
 
 // target is one place where the message goes, however many recipients lead there.
@@ -140,8 +141,32 @@ func (t *transaction) offer(ctx context.Context, n *target) error {
 	return n.part.tx.Recipient(ctx, &n.handed)
 }
 
-// Trace keeps fields until the content begins: they stand above our Received.
-func (t *transaction) Trace(fields ...mail.Field) { t.fields = append(t.fields, fields...) }
+// Trace keeps fields until the content begins, so that they stand above our Received. What comes after the content, such
+// as what the checks of a signature found, is handed on at once.
+func (t *transaction) Trace(fields ...mail.Field) {
+	t.fields = append(t.fields, fields...)
+	if t.started {
+		for _, tx := range t.open() {
+			tx.Trace(fields...)
+		}
+	}
+}
+
+// Amend files an accepted recipient's mail away, or drops it, as somebody in front of the guard wants it. The guard has
+// the last word on it: where he names a folder, that one holds.
+func (t *transaction) Amend(i int, folder string, drop bool) error {
+	if i < 0 || i >= len(t.recipients) {
+		return fmt.Errorf("mta: amend recipient %d of %d", i, len(t.recipients))
+	}
+	rec := &t.recipients[i]
+	rec.dropped = drop
+	for _, at := range rec.targets {
+		if x := &t.targets[at]; !x.Remote {
+			x.Folder = folder
+		}
+	}
+	return nil
+}
 
 // start hands the trace fields on, when no more recipients can come.
 func (t *transaction) start() {

@@ -23,6 +23,10 @@ type Config struct {
 	Attempts int           // rounds through the servers; default 2
 	Inflight int           // questions on the wire at once; default 256
 
+	// MaxSilent is how many questions in a row may go without any answer from any server until the others no longer wait
+	// for one: they fail at once, and one is sent every FailureTTL; default 3, negative: all wait.
+	MaxSilent int
+
 	MaxRecords      int           // of one answer that are looked at; default 256
 	MaxAliases      int           // CNAMEs followed; default 10
 	MaxCacheEntries int           // default 10,000; negative: no cache
@@ -42,6 +46,9 @@ func (c Config) withDefaults() Config {
 	set(&c.Inflight, 256)
 	set(&c.MaxRecords, 256)
 	set(&c.MaxAliases, 10)
+	if c.MaxSilent == 0 {
+		c.MaxSilent = 3
+	}
 	if c.MaxCacheEntries == 0 {
 		c.MaxCacheEntries = 10000
 	}
@@ -98,7 +105,8 @@ func New(cfg Config) (*Client, error) {
 		addrs[i] = a
 	}
 	c := newClient(cfg, nil)
-	w := &wire{servers: addrs, attempts: c.cfg.Attempts, timeout: c.cfg.Timeout, dial: c.cfg.Dial, log: c.cfg.Log}
+	w := &wire{servers: addrs, attempts: c.cfg.Attempts, timeout: c.cfg.Timeout, dial: c.cfg.Dial, log: c.cfg.Log,
+		silence: silence{questions: c.cfg.MaxSilent, pause: c.cfg.FailureTTL}}
 	c.exchange = w.exchange
 	return c, nil
 }

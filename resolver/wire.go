@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -23,10 +24,20 @@ type wire struct {
 	timeout  time.Duration
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	log      *slog.Logger
+	silence  silence
 }
 
 // exchange asks one server after the other until one gives an answer that means something.
 func (w *wire) exchange(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
+	if !w.silence.ask(time.Now()) {
+		return nil, errSilent
+	}
+	a, err := w.rounds(ctx, q)
+	w.silence.heard(err == nil, time.Now())
+	return a, err
+}
+
+func (w *wire) rounds(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
 	var last error
 	var failed *dns.Msg
 	for range w.attempts {
@@ -50,6 +61,45 @@ func (w *wire) exchange(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
 		return failed, nil
 	}
 	return nil, last
+}
+
+// errSilent: no server has answered lately, so that this question was not sent.
+var errSilent = errors.New("no name server has answered for some questions; it is tried again in a moment")
+
+// silence keeps everybody from waiting for name servers that do not answer at all: after some questions without any
+// answer, for a time one question is sent and all others fail at once.
+type silence struct {
+	questions int           // in a row without an answer, after which it begins; 0: never
+	pause     time.Duration // between two tries
+
+	mu     sync.Mutex
+	failed int
+	next   time.Time // when one may ask again
+}
+
+// ask reports whether a question may be sent.
+func (s *silence) ask(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.questions <= 0 || s.failed < s.questions {
+		return true
+	}
+	if now.Before(s.next) {
+		return false
+	}
+	s.next = now.Add(s.pause)
+	return true
+}
+
+func (s *silence) heard(answer bool, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if answer {
+		s.failed = 0
+		return
+	}
+	s.failed++
+	s.next = now.Add(s.pause)
 }
 
 func (w *wire) once(ctx context.Context, server string, q *dns.Msg) (*dns.Msg, error) {

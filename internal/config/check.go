@@ -36,9 +36,7 @@ func (l *loader) check() *Config {
 	c.MTA = l.mta()
 	c.MSA.Listen = l.listen("msa.listen", l.raw.MSA.Listen, []string{"smtps", "smtp"},
 		Listen{"smtps", anyPort(465)}, Listen{"smtp", anyPort(587)})
-	if on := l.raw.MSA.DKIM; on != nil && *on {
-		l.fault("msa.dkim", "set dkim = false, or take the line out", "this version does not sign with DKIM")
-	}
+	c.MSA.DKIM = l.raw.MSA.DKIM == nil || *l.raw.MSA.DKIM
 	c.Mailbox.Listen = l.listen("mailbox.listen", l.raw.Mailbox.Listen, []string{"imap", "imaps", "lmtp"},
 		Listen{"imap", anyPort(143)}, Listen{"imaps", anyPort(993)}, Listen{"lmtp", netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 24)})
 	l.lmtpOnLoopback(c.Mailbox.Listen)
@@ -139,7 +137,8 @@ func (l *loader) mta() MTA {
 			m.Trusted = append(m.Trusted, p)
 		}
 	}
-	l.checks(r.Checks)
+	m.Checks = l.checks(r.Checks)
+	m.Sealers = l.sealers(value(r.Sealers))
 	return m
 }
 
@@ -166,23 +165,6 @@ func (l *loader) trusted(s string) (netip.Prefix, bool) {
 		return p, false
 	}
 	return p.Masked(), true
-}
-
-// checks accepts what means that nothing is checked: false or an empty list.
-func (l *loader) checks(v any) {
-	switch v := v.(type) {
-	case nil:
-		return
-	case bool:
-		if !v {
-			return
-		}
-	case []any:
-		if len(v) == 0 {
-			return
-		}
-	}
-	l.fault("mta.checks", "set checks = [], or take the line out", "this version has no sender checks")
 }
 
 func anyPort(p uint16) netip.AddrPort { return netip.AddrPortFrom(netip.Addr{}, p) }

@@ -68,10 +68,15 @@ type MTA struct {
 	MaxConnections           int
 	MaxConnectionsPerAddress int
 	Trusted                  []netip.Prefix
+	Checks                   Checks
+	Sealers                  []string // domains whose ARC seals are believed; lower case, A-labels
 }
 
 // MSA is mail from our own people.
-type MSA struct{ Listen []Listen }
+type MSA struct {
+	Listen []Listen
+	DKIM   bool // what they send is signed
+}
 
 // Mailbox is IMAP, and LMTP over TCP.
 type Mailbox struct {

@@ -31,6 +31,7 @@ type rawMTA struct {
 	MaxConnectionsPerAddress *int      `toml:"max_connections_per_address"`
 	Trusted                  *[]string `toml:"trusted"`
 	Checks                   any       `toml:"checks"`
+	Sealers                  *[]string `toml:"sealers"`
 }
 
 type rawMSA struct {
@@ -81,6 +82,7 @@ func (r *raw) merge(later *raw) {
 	if later.MTA.Checks != nil {
 		r.MTA.Checks = later.MTA.Checks
 	}
+	over(&r.MTA.Sealers, later.MTA.Sealers)
 	over(&r.MSA.Listen, later.MSA.Listen)
 	over(&r.MSA.DKIM, later.MSA.DKIM)
 	over(&r.Mailbox.Listen, later.Mailbox.Listen)

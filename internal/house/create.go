@@ -202,11 +202,13 @@ listen = ["smtp://{{.Listen}}:{{port 25}}"]
 # max_connections = 2000
 # max_connections_per_address = 50
 # trusted = [] # addresses of machines in front of this one, whose XCLIENT is believed; it lets nobody relay
-# checks = []
+# checks = true # SPF, DKIM, DMARC, ARC and the reverse name; false: none. Or what results do, before the defaults:
+# checks = ["spf=fail junk", "example.org dmarc=fail-list accept"] # [DOMAIN] CHECK[=RESULT] accept, junk, defer or refuse
+# sealers = [] # domains whose ARC seals are believed: mailing lists and forwarders that you trust
 
 [msa] # mail from our own people, who log in: smtps is TLS from the first octet, smtp is STARTTLS
 listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
-dkim = false
+# dkim = true # sign what they send, with the keys of "samotop dkim list"
 
 [mailbox] # IMAP for mail programs; LMTP for programs on this machine, also on the socket run/lmtp.sock
 listen = ["imap://{{.Listen}}:{{port 143}}", "imaps://{{.Listen}}:{{port 993}}", "lmtp://{{.Loopback}}:{{port 24}}"]

@@ -26,6 +26,7 @@ import (
 	"github.com/samotop/samotop/mailbox"
 	"github.com/samotop/samotop/management"
 	"github.com/samotop/samotop/qm"
+	"github.com/samotop/samotop/resolver"
 	"github.com/samotop/samotop/store"
 	"github.com/samotop/samotop/store/disk"
 )
@@ -87,7 +88,8 @@ type House struct {
 	accounts *accounts.Accounts
 	mailbox  *mailbox.Mailbox
 	queue    *qm.QM
-	keeper   *certs.Keeper // nil until Serve
+	dns      resolver.Resolver // shared by all rooms; nil until the first asks
+	keeper   *certs.Keeper     // nil until Serve
 	handler  *management.Handler
 
 	state runState

@@ -146,6 +146,9 @@ func (h *House) openQueue(ctx context.Context) error {
 // resolver asks whom the configuration names. On a machine without any name server a house can still be run, with
 // routes: then every question fails for now.
 func (h *House) resolver() (resolver.Resolver, error) {
+	if h.dns != nil {
+		return h.dns, nil
+	}
 	rc := resolver.Config{TrustAD: h.conf.DNS.TrustAD, Log: h.log.With("part", "resolver")}
 	for _, a := range h.conf.DNS.Resolvers {
 		rc.Servers = append(rc.Servers, a.String())
@@ -159,6 +162,7 @@ func (h *House) resolver() (resolver.Resolver, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.dns = r
 	return r, nil
 }
 

@@ -77,7 +77,11 @@ func (h *House) mta(conf *tls.Config, _ mail.Authenticator) ([]planned, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain, err := mail.Chain(door)
+	checks, err := h.checks()
+	if err != nil {
+		return nil, err
+	}
+	chain, err := mail.Chain(door, checks...)
 	if err != nil {
 		return nil, err
 	}
