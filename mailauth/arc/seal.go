@@ -56,7 +56,8 @@ func (s *Sealing) Write(p []byte) (int, error) {
 }
 
 // Close ends the message and returns the three fields of our set, to be put in front of the message in this order.
-// chain is what a Verifier found when the message came in, results what else was found then.
+// chain is what a Verifier found when the message came in, of which only Status is needed; results what else was found
+// then.
 func (s *Sealing) Close(chain Result, results authres.Results) ([]mail.Field, error) {
 	if s.head.TooLarge {
 		return nil, fmt.Errorf("arc: %w", errHeaderBig)
@@ -65,7 +66,7 @@ func (s *Sealing) Close(chain Result, results authres.Results) ([]mail.Field, er
 	fields := core.SplitHeader(s.head.Buf)
 	sets, highest, err := collect(fields)
 	switch {
-	case chain.ended:
+	case chain.ended || err == nil && endsIn(sets):
 		return nil, ErrEnded
 	case highest >= MaxInstances:
 		return nil, ErrFull
@@ -87,6 +88,15 @@ func (s *Sealing) Close(chain Result, results authres.Results) ([]mail.Field, er
 		return nil, fmt.Errorf("arc: sealing for %s: %w", s.sealer.Domain, err)
 	}
 	return []mail.Field{seal, ams, aar}, nil
+}
+
+// endsIn reports whether the newest seal says that the chain had failed.
+func endsIn(sets []set) bool {
+	if len(sets) == 0 {
+		return false
+	}
+	s, err := parseSeal(sets[len(sets)-1].seal)
+	return err == nil && s.cv == Fail
 }
 
 func ownField(f mail.Field) core.Field {

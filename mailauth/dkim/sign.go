@@ -51,6 +51,12 @@ func (s *Signing) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Header returns the header as far as it was written, for those who choose their signers by it. It must not be changed.
+func (s *Signing) Header() []byte { return s.head.Buf }
+
+// Add lets others sign too. It may come at any time before Close.
+func (s *Signing) Add(signers ...Signer) { s.signers = append(s.signers, signers...) }
+
 // Close ends the message and returns one DKIM-Signature field for each signer.
 func (s *Signing) Close() ([]mail.Field, error) {
 	if s.head.TooLarge {
