@@ -43,7 +43,11 @@ func (r Report) Results(id string) authres.Results {
 	if r.DMARC.Status == dmarc.Fail && r.DMARC.Policy != dmarc.None {
 		m.Properties = append(m.Properties, authres.Property{Type: "policy", Name: "dmarc", Value: r.Action.String()})
 	}
-	return authres.Results{ID: id, Methods: append(append(out.Methods, m), r.ARC.Method())}
+	out.Methods = append(out.Methods, m)
+	if !r.ARC.Temporary { // there is no word for it, and a chain must not be condemned for a name server that is away
+		out.Methods = append(out.Methods, r.ARC.Method())
+	}
+	return out
 }
 
 // Field returns the Authentication-Results field.

@@ -27,6 +27,7 @@ type Config struct {
 	Aliases Aliases
 	Queue   Queue
 	House   House
+	Keys    Keys
 
 	MakePassword     func() (string, error) // for accounts that are added without one
 	MaxRequestOctets int64                  // 0: DefaultMaxRequestOctets

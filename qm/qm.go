@@ -61,6 +61,10 @@ type Config struct {
 	// Dial makes connections, "tcp" and "unix"; nil is a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Sign begins the signature of a report: what is written to it is the message, and the fields that Close returns are
+	// put in front of it. nil: reports are not signed. Messages that come by Door are signed before they get here.
+	Sign func(ctx context.Context) Signing
+
 	Schedule Schedule
 	Limits   Limits
 
@@ -76,6 +80,12 @@ type Config struct {
 	Clock func() time.Time // nil: time.Now
 	Rand  io.Reader        // seeds ids and jitter; nil: crypto/rand
 	Log   *slog.Logger     // nil: none
+}
+
+// Signing is a message on its way to be signed. Write never fails; without keys Close returns no fields.
+type Signing interface {
+	io.Writer
+	Close() ([]mail.Field, error)
 }
 
 // Limits bound what the queue manager uses. Zero means the default.

@@ -36,7 +36,7 @@ func (q *QM) addReport(ctx context.Context, b *store.Batch, c *change) error {
 	}
 	b.Blobs = append(b.Blobs, staged)
 	b.Deletes = false
-	row := &messageRow{arrival: now, report: true, size: out.n, msgID: "<" + q.reportID(id) + ">",
+	row := &messageRow{arrival: now, report: true, size: out.n, trace: out.trace, msgID: "<" + q.reportID(id) + ">",
 		sender: mail.Sender{Size: out.n, Body: mail.Body8Bit, UTF8: sender.Address.UTF8()}, origin: origin{session: c.m.row.origin.session, service: "qm"}}
 	m := &message{id: id, row: row, body: out.body}
 	var rcpts []*recipientRow
@@ -58,7 +58,17 @@ func (q *QM) stageReport(ctx context.Context, c *change, id ID, original io.Read
 		return nil, nil, err
 	}
 	out := &counting{w: w, keep: q.cfg.Limits.MaxMemoryBodyBytes}
-	if err := q.writeReport(out, c, id, original); err != nil {
+	to := io.Writer(out)
+	var sign Signing
+	if q.cfg.Sign != nil {
+		sign = q.cfg.Sign(ctx)
+		to = io.MultiWriter(out, sign)
+	}
+	err = q.writeReport(to, c, id, original)
+	if err == nil && sign != nil {
+		out.trace, err = sign.Close()
+	}
+	if err != nil {
 		w.Discard()
 		return nil, nil, err
 	}
@@ -112,6 +122,8 @@ type counting struct {
 	n    int64
 	keep int
 	body []byte
+
+	trace []mail.Field // signatures of what was written
 }
 
 func (c *counting) Write(p []byte) (int, error) {

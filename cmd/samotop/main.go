@@ -50,6 +50,7 @@ type cli struct {
 	Domain      domainCmd      `cmd:"" help:"Domains whose mail comes here."`
 	Alias       aliasCmd       `cmd:"" help:"Addresses that lead to others."`
 	Queue       queueCmd       `cmd:"" help:"Mail on its way."`
+	DKIM        dkimCmd        `cmd:"" name:"dkim" help:"Keys that sign what is sent."`
 	DNS         dnsCmd         `cmd:"" name:"dns" help:"DNS records to publish."`
 	Verify      verifyCmd      `cmd:"" help:"Read every database and report what is damaged."`
 	Store       storeCmd       `cmd:"" help:"The databases."`

@@ -23,6 +23,7 @@ const (
 	TLSDir     = "tls"
 	CertName   = "cert.pem"
 	KeyName    = "key.pem"
+	DKIMDir    = "dkim" // keys, in a directory for each domain
 	LMTPSocket = "lmtp.sock"
 	Control    = "control.sock"
 	AuthSocket = "accounts.sock" // the Dovecot auth protocol

@@ -76,7 +76,7 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 }
 
 // ours is what a house keeps in its directory, beside the drop-ins, which belong to the owner from the beginning.
-var ours = []string{config.FileName, config.TLSDir, config.RunDir, accountsDB, mailsDB, queueDB}
+var ours = []string{config.FileName, config.TLSDir, config.DKIMDir, config.RunDir, accountsDB, mailsDB, queueDB}
 
 // emptyEnough refuses a directory with databases whose configuration is gone.
 func emptyEnough(dir string) error {
@@ -123,7 +123,7 @@ func (h *House) firstAccount(ctx context.Context, o *CreateOptions, domain strin
 		}
 		done.Password = password
 	}
-	if _, err := h.accounts.AddDomain(ctx, domain); err != nil {
+	if _, err := h.people().AddDomain(ctx, domain); err != nil {
 		return err
 	}
 	a, err := h.accounts.AddAccount(ctx, o.Address, accounts.Options{Password: password, Admin: true})

@@ -23,6 +23,7 @@ import (
 	"github.com/samotop/samotop/accounts"
 	"github.com/samotop/samotop/internal/certs"
 	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/mailauth/keyring"
 	"github.com/samotop/samotop/mailbox"
 	"github.com/samotop/samotop/management"
 	"github.com/samotop/samotop/qm"
@@ -89,7 +90,8 @@ type House struct {
 	mailbox  *mailbox.Mailbox
 	queue    *qm.QM
 	dns      resolver.Resolver // shared by all rooms; nil until the first asks
-	keeper   *certs.Keeper     // nil until Serve
+	keys     *keyring.Ring
+	keeper   *certs.Keeper // nil until Serve
 	handler  *management.Handler
 
 	state runState
@@ -110,6 +112,7 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 		o.Version = "devel"
 	}
 	h = &House{o: o, conf: o.Config, log: o.Log, engines: map[string]store.Engine{}, fenced: make(chan struct{}), closed: make(chan struct{})}
+	h.keys = &keyring.Ring{Dir: filepath.Join(h.conf.Dir, config.DKIMDir)}
 	if o.OpenEngine == nil {
 		h.o.OpenEngine = h.openLog
 	}

@@ -6,15 +6,16 @@ import (
 	"iter"
 
 	"github.com/samotop/samotop/accounts"
+	"github.com/samotop/samotop/mailauth/keyring"
 	"github.com/samotop/samotop/mailbox"
 	"github.com/samotop/samotop/management"
 )
 
 // managementConfig tells management about the rooms that are open.
 func (h *House) managementConfig() management.Config {
-	c := management.Config{House: about{h}, Log: h.log.With("room", "management")}
+	c := management.Config{House: about{h}, Keys: keys{h}, Log: h.log.With("room", "management")}
 	if h.accounts != nil {
-		p := people{h.accounts, h.mailbox}
+		p := h.people()
 		c.Domains, c.People, c.Aliases, c.MakePassword = p, p, p, h.accounts.GeneratePassword
 	}
 	if h.queue != nil {
@@ -27,7 +28,10 @@ func (h *House) managementConfig() management.Config {
 type people struct {
 	a *accounts.Accounts
 	m *mailbox.Mailbox // nil: usage is not told
+	k *keyring.Ring
 }
+
+func (h *House) people() people { return people{h.accounts, h.mailbox, h.keys} }
 
 var (
 	_ management.Domains = people{}
@@ -73,9 +77,18 @@ func alias(a accounts.Alias) management.Alias {
 	return m
 }
 
+// AddDomain also makes its keys, which are no part of the change: where that fails the domain is there all the same, its
+// mail is not signed, and the verbs about keys make them.
 func (p people) AddDomain(ctx context.Context, name string) (management.Domain, error) {
 	d, err := p.a.AddDomain(ctx, name)
-	return domain(d), told(err)
+	if err != nil {
+		return domain(d), told(err)
+	}
+	if _, err := p.k.Make(d.Name); err != nil {
+		return domain(d), &management.Error{Kind: management.Internal, Thing: "domain " + d.Name, Cause: "was added, but its DKIM keys could not be made: " + err.Error(),
+			Remedy: "make them with \"samotop dkim rotate " + d.Name + "\""}
+	}
+	return domain(d), nil
 }
 
 func (p people) Domain(ctx context.Context, name string) (management.Domain, error) {

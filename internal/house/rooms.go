@@ -138,7 +138,7 @@ func (h *House) openQueue(ctx context.Context) error {
 		routes[i] = qm.Route{Domain: r.Domain, To: r.To}
 	}
 	h.queue, err = qm.Open(ctx, qm.Config{Engine: h.engines[queueDB], Local: local, Rules: queueRules{h.accounts},
-		Resolver: res, Routes: routes, Hostname: h.conf.Hostname, TLS: conf, Dial: h.o.Dial, Schedule: h.o.Schedule,
+		Resolver: res, Routes: routes, Hostname: h.conf.Hostname, TLS: conf, Dial: h.o.Dial, Schedule: h.o.Schedule, Sign: h.signReport(),
 		Log: h.log.With("room", "qm")})
 	return err
 }

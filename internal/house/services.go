@@ -72,7 +72,7 @@ func (h *House) mta(conf *tls.Config, _ mail.Authenticator) ([]planned, error) {
 	door, err := mta.New(mta.Config{
 		Hostname: h.conf.Hostname,
 		Guard:    guard.New(guard.Config{Rules: guardRules{h.accounts}, MaxRecipients: h.conf.MTA.MaxRecipients, Log: h.log.With("room", "guard")}),
-		Mailbox:  h.mailbox.Door(), Queue: h.queue.Door(), Log: h.log.With("room", "mta"),
+		Mailbox:  h.mailbox.Door(), Queue: h.queueDoor(), Log: h.log.With("room", "mta"),
 	})
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func trusted(nets []netip.Prefix) func(net.Addr) bool {
 
 // msa is mail from our own people, who log in first.
 func (h *House) msa(conf *tls.Config, auth mail.Authenticator) ([]planned, error) {
-	door, err := msa.New(msa.Config{Queue: h.queue.Door(), Senders: h.accounts, Hostname: h.conf.Hostname, Log: h.log.With("room", "msa")})
+	door, err := msa.New(msa.Config{Queue: h.queueDoor(), Senders: h.accounts, Hostname: h.conf.Hostname, Log: h.log.With("room", "msa")})
 	if err != nil {
 		return nil, err
 	}

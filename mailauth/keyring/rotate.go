@@ -55,12 +55,16 @@ func (r *Ring) Make(domain string) ([]Key, error) {
 	return r.make(domain, Active)
 }
 
-// Rotate does the next step: it makes the next keys where there are none; otherwise, if they are published, it lets them
+// Rotate does the next step: it makes the first keys, which sign at once, or the next keys where there are none; otherwise, if they are published, it lets them
 // sign in place of the active ones. Keys that have been old for the overlap are removed.
 func (r *Ring) Rotate(ctx context.Context, domain string, o RotateOptions) (Rotated, error) {
 	var done Rotated
 	keys, err := r.keys(domain)
 	if err != nil {
+		return done, err
+	}
+	if len(keys) == 0 {
+		done.Active, err = r.make(domain, Active)
 		return done, err
 	}
 	if o.Overlap <= 0 {
