@@ -58,26 +58,62 @@ func ThreadEntryOf(ctx context.Context, m *Message) (ThreadEntry, error) {
 	return e, nil
 }
 
+// ThreadLink is a ThreadEntry whose ids are numbers: equal ones stand for the same Message-ID, 0 for none.
+type ThreadLink struct {
+	UID     UID
+	Sent    int64  // unix seconds
+	Subject string // base subject, folded
+	Reply   bool
+	ID      uint64
+	Refs    []uint64
+}
+
 // Threads puts messages into threads by an algorithm of RFC 5256 section 3; entries are reordered. An unknown
 // algorithm gives nil.
 func Threads(algorithm string, entries []ThreadEntry) []Thread {
+	numbers := make(map[string]uint64, len(entries))
+	number := func(id string) uint64 {
+		if id == "" {
+			return 0
+		}
+		n, ok := numbers[id]
+		if !ok {
+			n = uint64(len(numbers) + 1)
+			numbers[id] = n
+		}
+		return n
+	}
+	links := make([]ThreadLink, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		l := ThreadLink{UID: e.UID, Sent: e.Sent.Unix(), Subject: e.Subject, Reply: e.Reply, ID: number(e.MessageID)}
+		for _, r := range e.Refs {
+			l.Refs = append(l.Refs, number(r))
+		}
+		links[i] = l
+	}
+	return ThreadsOf(algorithm, links)
+}
+
+// ThreadsOf is Threads for links.
+func ThreadsOf(algorithm string, links []ThreadLink) []Thread {
 	switch algorithm {
 	case ThreadOrderedSubject:
-		return orderedSubject(entries)
+		return orderedSubject(links)
 	case ThreadReferences:
-		return newThreader(entries).run()
+		return newThreader(links).run()
 	}
 	return nil
 }
 
 // orderedSubject: the first message of a subject is the parent of the others.
-func orderedSubject(entries []ThreadEntry) []Thread {
-	slices.SortFunc(entries, func(a, b ThreadEntry) int {
-		return cmp.Or(cmp.Compare(a.Subject, b.Subject), a.Sent.Compare(b.Sent), cmp.Compare(a.UID, b.UID))
+func orderedSubject(entries []ThreadLink) []Thread {
+	slices.SortFunc(entries, func(a, b ThreadLink) int {
+		return cmp.Or(cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Sent, b.Sent), cmp.Compare(a.UID, b.UID))
 	})
 	type dated struct {
 		Thread
-		sent time.Time
+		sent int64
 	}
 	var all []dated
 	for i := range entries {
@@ -88,7 +124,7 @@ func orderedSubject(entries []ThreadEntry) []Thread {
 		}
 		all = append(all, dated{Thread{UID: entries[i].UID}, entries[i].Sent})
 	}
-	slices.SortStableFunc(all, func(a, b dated) int { return cmp.Or(a.sent.Compare(b.sent), cmp.Compare(a.UID, b.UID)) })
+	slices.SortStableFunc(all, func(a, b dated) int { return cmp.Or(cmp.Compare(a.sent, b.sent), cmp.Compare(a.UID, b.UID)) })
 	out := make([]Thread, len(all))
 	for i := range all {
 		out[i] = all[i].Thread
@@ -98,46 +134,62 @@ func orderedSubject(entries []ThreadEntry) []Thread {
 
 // threadNode is a message, or an id that others refer to.
 type threadNode struct {
-	entry    *ThreadEntry // nil: only referred to
+	entry    *ThreadLink // nil: only referred to
 	parent   *threadNode
 	children []*threadNode
-	referred bool // is or was the parent of another: only then can it close a loop
+	at       int32 // in the order of export
+	referred bool  // is or was the parent of another: only then can it close a loop
 }
 
 // threader runs the REFERENCES algorithm of RFC 5256 section 3; the steps are numbered as there.
 type threader struct {
-	byID  map[string]*threadNode
+	byID  map[uint64]*threadNode
 	nodes []*threadNode // in the order in which they came up
+	slab  []threadNode
 }
 
-func newThreader(entries []ThreadEntry) *threader {
-	slices.SortFunc(entries, func(a, b ThreadEntry) int { return cmp.Compare(a.UID, b.UID) })
-	t := &threader{byID: make(map[string]*threadNode, len(entries))}
-	for i := range entries {
-		t.add(&entries[i])
+func newThreader(links []ThreadLink) *threader {
+	byUID := func(a, b ThreadLink) int { return cmp.Compare(a.UID, b.UID) }
+	if !slices.IsSortedFunc(links, byUID) {
+		slices.SortFunc(links, byUID)
+	}
+	t := &threader{byID: make(map[uint64]*threadNode, len(links)), nodes: make([]*threadNode, 0, len(links))}
+	for i := range links {
+		t.add(&links[i])
 	}
 	return t
 }
 
-func (t *threader) node(id string) *threadNode {
+// threadSlab is how many nodes are made at once.
+const threadSlab = 512
+
+func (t *threader) fresh() *threadNode {
+	if len(t.slab) == 0 {
+		t.slab = make([]threadNode, threadSlab)
+	}
+	n := &t.slab[0]
+	t.slab = t.slab[1:]
+	t.nodes = append(t.nodes, n)
+	return n
+}
+
+func (t *threader) node(id uint64) *threadNode {
 	n := t.byID[id]
 	if n == nil {
-		n = &threadNode{}
+		n = t.fresh()
 		t.byID[id] = n
-		t.nodes = append(t.nodes, n)
 	}
 	return n
 }
 
 // add is step 1 for one message.
-func (t *threader) add(e *ThreadEntry) {
+func (t *threader) add(e *ThreadLink) {
 	var n *threadNode
-	if e.MessageID != "" {
-		n = t.node(e.MessageID)
+	if e.ID != 0 {
+		n = t.node(e.ID)
 	}
 	if n == nil || n.entry != nil { // no id, or one that another message has: it stands under an id of its own
-		n = &threadNode{}
-		t.nodes = append(t.nodes, n)
+		n = t.fresh()
 	}
 	n.entry = e
 	var prev *threadNode
@@ -195,9 +247,13 @@ func prune(roots []*threadNode) []*threadNode {
 }
 
 func pruneList(list []*threadNode, top bool) []*threadNode {
+	keep := func(n *threadNode) bool { return n.entry != nil || top && len(n.children) > 1 }
+	if !slices.ContainsFunc(list, func(n *threadNode) bool { return !keep(n) }) {
+		return list
+	}
 	var out []*threadNode
 	for _, n := range list {
-		if n.entry != nil || top && len(n.children) > 1 {
+		if keep(n) {
 			out = append(out, n)
 			continue
 		}
@@ -223,10 +279,10 @@ func postorder(roots []*threadNode) []*threadNode {
 }
 
 // first is the message by which a node is sorted: its own, or that of its first child.
-func (n *threadNode) first() *ThreadEntry {
+func (n *threadNode) first() *ThreadLink {
 	for n.entry == nil {
 		if len(n.children) == 0 {
-			return &ThreadEntry{}
+			return &ThreadLink{}
 		}
 		n = n.children[0]
 	}
@@ -235,16 +291,24 @@ func (n *threadNode) first() *ThreadEntry {
 
 func sortNodes(roots []*threadNode) {
 	for _, n := range postorder(roots) {
-		sortList(n.children)
+		if len(n.children) > 1 {
+			sortList(n.children)
+		}
 	}
 	sortList(roots)
 }
 
 func sortList(list []*threadNode) {
-	slices.SortStableFunc(list, func(a, b *threadNode) int {
+	byDate := func(a, b *threadNode) int {
 		x, y := a.first(), b.first()
-		return cmp.Or(x.Sent.Compare(y.Sent), cmp.Compare(x.UID, y.UID))
-	})
+		if x.Sent != y.Sent {
+			return cmp.Compare(x.Sent, y.Sent)
+		}
+		return cmp.Compare(x.UID, y.UID)
+	}
+	if !slices.IsSortedFunc(list, byDate) {
+		slices.SortStableFunc(list, byDate)
+	}
 }
 
 // bySubject is step 5: threads of the same base subject become one.
@@ -289,21 +353,26 @@ func bySubject(roots []*threadNode) []*threadNode {
 
 // export turns nodes into Threads, from the bottom up.
 func export(roots []*threadNode) []Thread {
-	done := map[*threadNode]Thread{}
-	for _, n := range postorder(roots) {
-		t := Thread{}
+	order := postorder(roots)
+	done := make([]Thread, len(order))
+	for i, n := range order {
+		n.at = int32(i)
+		t := &done[i]
 		if n.entry != nil {
 			t.UID = n.entry.UID
 		}
-		for _, c := range n.children {
-			t.Children = append(t.Children, done[c])
-			delete(done, c)
-		}
-		done[n] = t
+		t.Children = exported(n.children, done)
 	}
-	out := make([]Thread, 0, len(roots))
-	for _, n := range roots {
-		out = append(out, done[n])
+	return append([]Thread{}, exported(roots, done)...)
+}
+
+func exported(list []*threadNode, done []Thread) []Thread {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]Thread, len(list))
+	for i, n := range list {
+		out[i] = done[n.at]
 	}
 	return out
 }

@@ -46,7 +46,8 @@ func (p *part) arrive(ctx context.Context, r store.Reader, b *box, a *arrival) (
 	}
 	c.put(c.ar.msgKey(kindSummary, p.id, b.id, u), sum.appendTo(c.ar.take(summaryRoom+len(sum.Prefix)+len(sum.Shared))))
 	d := &a.in.digest
-	c.put(c.ar.msgKey(kindHeader, p.id, b.id, u), appendHeaderRow(c.ar.take(headerRoom+len(a.extra)+len(d.header)+len(d.keys)), a.extra, d))
+	c.put(c.ar.msgKey(kindHeader, p.id, b.id, u), appendHeaderRow(c.ar.take(headerRoom+len(a.extra)+len(d.header)+len(d.texts)), a.extra, d))
+	c.put(c.ar.msgKey(kindSort, p.id, b.id, u), c.ar.copyOf(d.keys))
 	row := emailRow{Thread: thread, Hash: a.in.hash, Arrived: s, IDs: d.ids, Places: []place{{b.id, u}}}
 	p.putEmail(e, &row)
 	c.put(c.ar.threadKey(p.id, thread, e), nil)
@@ -124,7 +125,7 @@ func (p *part) depart(ctx context.Context, r store.Reader, b *box, u uid, small 
 	b.log.Gone = append(b.log.Gone, goneMessage{u, e})
 	p.delete(c.ar.msgKey(kindSmall, p.id, b.id, u))
 	c.batch.Ops = append(c.batch.Ops, store.Delete(c.ar.msgKey(kindSummary, p.id, b.id, u)),
-		store.Delete(c.ar.msgKey(kindHeader, p.id, b.id, u)))
+		store.Delete(c.ar.msgKey(kindHeader, p.id, b.id, u)), store.Delete(c.ar.msgKey(kindSort, p.id, b.id, u)))
 	return p.unplace(ctx, r, e, place{b.id, u})
 }
 

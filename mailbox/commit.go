@@ -340,9 +340,9 @@ func (c *commit) finish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("mailbox: commit: %w", err)
 	}
-	t := c.told
+	m, t := c.m, c.told // c is not ours any more afterwards
 	c.recycle()
-	c.m.tell(ctx, t)
+	m.tell(ctx, t)
 	return nil
 }
 

@@ -61,6 +61,7 @@ type Limits struct {
 	PageMessages    int           // read in one View of a FETCH or SEARCH; default 512
 	SummaryOctets   int           // of what is kept of a message's structure; default 1 MiB, at most 2 MiB
 	HeaderRowOctets int           // of common header fields kept beside a message; default 8 KiB
+	ColumnOctets    int64         // of flags and sort keys of mailboxes kept in memory for searches; default 64 MiB
 	Accounts        int           // idle accounts kept in memory; default 4,096
 	DeliveryIDAge   time.Duration // ids are kept this long at least, and twice as long at most; default 7 days
 	BodyGrace       time.Duration // from the last reference to the removal of a body; default 1 minute, negative: none
@@ -86,6 +87,7 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.SummaryOctets, 1<<20)
 	l.SummaryOctets = min(l.SummaryOctets, 2<<20)
 	orDefault(&l.HeaderRowOctets, 8<<10)
+	orDefault(&l.ColumnOctets, 64<<20)
 	orDefault(&l.Accounts, 4096)
 	orDefault(&l.DeliveryIDAge, 7*24*time.Hour)
 	switch {

@@ -229,7 +229,7 @@ func TestBodies(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, kind := range []byte{kindBody, kindRef, kindFree, kindEmail, kindThread, kindMsgID, kindSmall, kindSummary, kindHeader, kindDoomed} {
+	for _, kind := range []byte{kindBody, kindRef, kindFree, kindEmail, kindThread, kindMsgID, kindSmall, kindSummary, kindHeader, kindSort, kindDoomed} {
 		if n := count(kind); n != 0 {
 			t.Errorf("%d rows of kind %c are left", n, kind)
 		}
@@ -248,7 +248,7 @@ func TestNewerFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(context.Background(), Config{Engine: e, Directory: people{}})
-	if !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), "format 2") {
+	if !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), "format 3") {
 		t.Error(err)
 	}
 }

@@ -12,7 +12,8 @@ import (
 type digest struct {
 	shared []byte // the end of the summary row
 	header []byte // fields of the header row
-	keys   []byte // of the header row
+	texts  []byte // of the header row
+	keys   []byte // the sort row
 	cut    bool   // fields are missing from header for its size
 	ids    []msgIDHash
 }
@@ -22,7 +23,7 @@ type digest struct {
 const maxThreadIDs = 12
 
 // octets is what the digest adds to the rows of each recipient.
-func (d *digest) octets() int { return len(d.shared) + len(d.header) + len(d.keys) }
+func (d *digest) octets() int { return len(d.shared) + len(d.header) + len(d.texts) + len(d.keys) }
 
 // makeDigest turns a parsed message into what is kept of it in so many places, which all must fit into one batch.
 func (m *Mailbox) makeDigest(root *message.Part, head []byte, places int) digest {
@@ -31,9 +32,11 @@ func (m *Mailbox) makeDigest(root *message.Part, head []byte, places int) digest
 	d.shared = appendShared(make([]byte, 0, 1024), root, head, min(m.limits.SummaryOctets, room/2))
 	d.header, d.cut = appendCommon(nil, &root.Header, min(m.limits.HeaderRowOctets, room/4))
 	d.cut = d.cut || root.Header.Truncated()
+	d.keys = []byte{rowVersion}
 	if !d.cut && len(d.header) <= room/4 {
-		d.keys = appendKeys(make([]byte, 0, 512), &root.Header, append(d.header, crlf...))
-		d.keys = d.keys[:len(d.keys):len(d.keys)]
+		d.texts = appendAllTexts(make([]byte, 0, 512), &root.Header)
+		d.texts = d.texts[:len(d.texts):len(d.texts)]
+		d.keys = m.makeKeys(&root.Header, append(d.header, crlf...))
 	}
 	d.ids = m.threadIDs(&root.Header)
 	return d
@@ -295,16 +298,16 @@ func appendHeaderRow(b []byte, extra []byte, d *digest) []byte {
 		flags |= headerCut
 	}
 	b = append(b, rowVersion, flags)
-	b = appendBytes(b, d.keys)
+	b = appendBytes(b, d.texts)
 	return append(append(b, extra...), d.header...)
 }
 
-func decodeHeaderRow(b []byte) (fields, keys []byte, cut bool, err error) {
+func decodeHeaderRow(b []byte) (fields, texts []byte, cut bool, err error) {
 	d := decoder{b: b}
 	d.version()
 	cut = d.octet()&headerCut != 0
-	keys = d.bytes()
-	return d.b, keys, cut, d.err("a header")
+	texts = d.bytes()
+	return d.b, texts, cut, d.err("a header")
 }
 
 // crlf ends a header.

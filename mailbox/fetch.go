@@ -98,9 +98,10 @@ func (a *account) getRows(ctx context.Context, r store.Reader, ar *arena, kind b
 
 // page is what one View of a Fetch has read.
 type page struct {
-	buf  []byte
-	msgs []pageRow
-	next uid // where the next page begins; 0: there is none
+	buf   []byte
+	small []smallRow // of all messages, if it was read out of columns
+	msgs  []pageRow
+	next  uid // where the next page begins; 0: there is none
 
 	ahead ahead
 }
@@ -152,7 +153,7 @@ func (s *selected) Fetch(ctx context.Context, uids imap.UIDSet, need imap.Need) 
 
 // readPage reads the rows of the next messages of the set from a UID on.
 func (s *selected) readPage(ctx context.Context, p *page, from uid, uids imap.UIDSet, need imap.Need) error {
-	p.buf, p.msgs, p.next = p.buf[:0], p.msgs[:0], 0
+	p.buf, p.small, p.msgs, p.next = p.buf[:0], p.small[:0], p.msgs[:0], 0
 	p.ahead.lo, p.ahead.hi = 0, 0
 	for len(uids) > 0 && uids[0].Stop < imap.UID(from) {
 		uids = uids[1:]
@@ -162,6 +163,15 @@ func (s *selected) readPage(ctx context.Context, p *page, from uid, uids imap.UI
 	}
 	if uids[0].Start < imap.UID(from) {
 		uids = append(imap.UIDSet{{Start: imap.UID(from), Stop: uids[0].Stop}}, uids[1:]...)
+	}
+	if need&^columnNeeds == 0 && (from > 1 || uids.Len() >= s.m.columnWorth) {
+		ok, err := s.columnPage(ctx, p, uids)
+		if err != nil {
+			return err
+		}
+		if ok {
+			return s.loadWords(ctx)
+		}
 	}
 	err := s.m.eng.View(ctx, func(r store.Reader) error {
 		if _, err := s.row(ctx, r); err != nil {
@@ -221,10 +231,27 @@ func (s *selected) pageRows(ctx context.Context, r store.Reader, p *page, kind b
 	})
 }
 
+func (p *page) smallOf(i int) (smallRow, error) {
+	if len(p.small) > 0 {
+		return p.small[i], nil
+	}
+	return decodeSmall(p.get(p.msgs[i].small))
+}
+
+func savedDate(m *smallRow) time.Time { return time.Unix(m.Saved, 0).UTC() }
+
+// loadWords is words.load in a View of its own.
+func (s *selected) loadWords(ctx context.Context) error {
+	return s.m.eng.View(ctx, func(r store.Reader) error {
+		_, err := s.words.load(ctx, r, s)
+		return err
+	})
+}
+
 // fill makes the message of a page's rows.
 func (s *selected) fill(msg *imap.Message, p *page, i int, need imap.Need) error {
 	row := &p.msgs[i]
-	small, err := decodeSmall(p.get(row.small))
+	small, err := p.smallOf(i)
 	if err != nil {
 		return err
 	}
@@ -233,7 +260,7 @@ func (s *selected) fill(msg *imap.Message, p *page, i int, need imap.Need) error
 		return err
 	}
 	if need&imap.NeedDates != 0 {
-		msg.InternalDate, msg.SaveDate = small.internalDate(), time.Unix(small.Saved, 0).UTC()
+		msg.InternalDate, msg.SaveDate = small.internalDate(), savedDate(&small)
 	}
 	if need&needHeader != 0 && row.header != (span{}) {
 		fields, _, cut, err := decodeHeaderRow(p.get(row.header))

@@ -67,7 +67,8 @@ func FuzzRows(f *testing.F) {
 		_, _ = decodeKeywords(b)
 		_, _ = decodeIDs(nil, b)
 		_, _, _, _ = decodeHeaderRow(b)
-		_, _ = decodeKeys(b)
+		_, _, _ = decodeKeys(b)
+		_, _ = decodeTexts(b)
 		if s, err := decodeSummary(b); err == nil {
 			if sh, err := decodeShared(s.Shared); err == nil {
 				_, _ = decodeParts(sh.parts, 10)

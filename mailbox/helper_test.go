@@ -40,6 +40,7 @@ func open(t testing.TB, e store.Engine, c Config) *Mailbox {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.columnWorth = 1
 	t.Cleanup(func() { m.Close() })
 	return m
 }

@@ -21,6 +21,7 @@ import "encoding/binary"
 //	m A M U        small row: flags, modseq, dates, size       delivery, STORE
 //	y A M U        summary: ids, hash, trace prefix, envelope, structure, parts     delivery, COPY; immutable
 //	h A M U        common header fields as they came           delivery, COPY; immutable
+//	o A M U        sort keys: sent date, base subject, names, hashed ids            delivery, COPY; immutable
 //	c A M S        change log: UIDs whose flags changed, UIDs and emails that went   STORE, EXPUNGE
 //	e A E          email: thread, hash, its places (M, U)      delivery, COPY, EXPUNGE
 //	t A T E        empty: E is in thread T                     delivery
@@ -46,6 +47,7 @@ const (
 	kindSmall    = 'm'
 	kindSummary  = 'y'
 	kindHeader   = 'h'
+	kindSort     = 'o'
 	kindLog      = 'c'
 	kindEmail    = 'e'
 	kindThread   = 't'
@@ -58,7 +60,7 @@ const (
 )
 
 // kindsOfAccount are those whose keys begin with kind A, so that one range delete each removes an account.
-var kindsOfAccount = [...]byte{kindBox, kindName, kindSub, kindKeywords, kindChunk, kindSmall, kindSummary, kindHeader,
+var kindsOfAccount = [...]byte{kindBox, kindName, kindSub, kindKeywords, kindChunk, kindSmall, kindSummary, kindHeader, kindSort,
 	kindLog, kindEmail, kindThread, kindMsgID, kindDoomed, kindAccount}
 
 type (

@@ -16,7 +16,7 @@ import (
 // formatName and formatVersion are the first row of the database.
 const (
 	formatName    = "samotop mails"
-	formatVersion = 1
+	formatVersion = 2
 )
 
 // Mailbox is the room. Make one with Open.
@@ -28,8 +28,9 @@ type Mailbox struct {
 	observer Observer // nil: none
 	limits   Limits
 
-	rowsOctets int // maxRowsOctets, or less in tests
-	houseKey   [32]byte
+	rowsOctets  int // maxRowsOctets, or less in tests
+	columnWorth int // defaultColumnWorth, or less in tests
+	houseKey    [32]byte
 
 	mu       sync.Mutex
 	accounts map[accountID]*account
@@ -41,6 +42,7 @@ type Mailbox struct {
 	macs    sync.Pool // of hash.Hash: HMAC with the key of the house
 	bodies  bodyTable
 	buckets buckets
+	columns columnSet
 
 	sweepNow chan struct{} // room for one
 	stop     context.CancelFunc
@@ -56,7 +58,7 @@ func Open(ctx context.Context, c Config) (*Mailbox, error) {
 	}
 	c = c.withDefaults()
 	m := &Mailbox{
-		eng: c.Engine, dir: c.Directory, now: c.Clock, log: c.Log, observer: c.Observer, limits: c.Limits, rowsOctets: maxRowsOctets,
+		eng: c.Engine, dir: c.Directory, now: c.Clock, log: c.Log, observer: c.Observer, limits: c.Limits, rowsOctets: maxRowsOctets, columnWorth: defaultColumnWorth,
 		accounts: map[accountID]*account{}, longLogs: map[logKeyOf]struct{}{}, sweepNow: make(chan struct{}, 1),
 	}
 	if err := m.openFormat(ctx, c.Rand); err != nil {
@@ -106,6 +108,8 @@ func (m *Mailbox) openFormat(ctx context.Context, random io.Reader) error {
 	switch {
 	case d.bad || name != formatName:
 		return fmt.Errorf("this database is not one of mails: it begins with %q: %w", format, store.ErrFormat)
+	case version < formatVersion:
+		return fmt.Errorf("the mails database has format %d, from before the first release: export and import it: %w", version, store.ErrFormat)
 	case version > formatVersion:
 		return fmt.Errorf("the mails database has format %d, this program knows %d: %w", version, formatVersion, store.ErrFormat)
 	case len(key) != len(m.houseKey):

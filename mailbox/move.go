@@ -63,10 +63,10 @@ func (s *selected) expunge(ctx context.Context, p *part, r store.Reader, set ima
 
 // moving is a message with the rows that COPY, MOVE and EXPUNGE need.
 type moving struct {
-	uid             uid
-	email           emailID
-	small           smallRow
-	summary, header []byte
+	uid                   uid
+	email                 emailID
+	small                 smallRow
+	summary, header, keys []byte
 }
 
 // errTooMuch: the messages do not fit into one batch.
@@ -204,12 +204,17 @@ func (s *selected) copy(ctx context.Context, p *part, r store.Reader, set imap.U
 			return errQuota
 		}
 	}
-	err = p.account.rows(ctx, r, kindHeader, b.id, setOf(list), func(u uid, v []byte) bool {
-		byUID(list, u).header = p.c.ar.copyOf(v)
-		return true
-	})
-	if err != nil {
-		return err
+	for _, k := range [...]struct {
+		kind  byte
+		field func(m *moving) *[]byte
+	}{{kindHeader, func(m *moving) *[]byte { return &m.header }}, {kindSort, func(m *moving) *[]byte { return &m.keys }}} {
+		err = p.account.rows(ctx, r, k.kind, b.id, setOf(list), func(u uid, v []byte) bool {
+			*k.field(byUID(list, u)) = p.c.ar.copyOf(v)
+			return true
+		})
+		if err != nil {
+			return err
+		}
 	}
 	out.UIDValidity = dest.UIDValidity
 	for i := range list {
@@ -257,6 +262,9 @@ func (p *part) copyOne(ctx context.Context, r store.Reader, from, to *box, m *mo
 	c.put(c.ar.msgKey(kindSummary, p.id, to.id, u), m.summary)
 	if m.header != nil {
 		c.put(c.ar.msgKey(kindHeader, p.id, to.id, u), m.header)
+	}
+	if m.keys != nil {
+		c.put(c.ar.msgKey(kindSort, p.id, to.id, u), m.keys)
 	}
 	key := c.ar.longKey(kindEmail, p.id, uint64(m.email))
 	v, err := p.get(ctx, r, key)

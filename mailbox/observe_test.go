@@ -96,6 +96,9 @@ func TestObserver(t *testing.T) {
 	put(t, quiet, "INBOX", imap.AppendOptions{}, letter(4))
 	expect("")
 
+	if err := m.Sweep(ctx); err != nil { // takes the messages of the deleted folder away
+		t.Fatal(err)
+	}
 	c, err := m.Content(ctx, 1, "E1-2")
 	if err != nil {
 		t.Fatal(err)

@@ -19,8 +19,9 @@ import (
 //	   seconds of SAVEDATE - seconds of INTERNALDATE, octets, keyword numbers to the end
 //	y  version, algorithm, wrapped key, E (64 bit), T (64 bit), H (32 octets), octets of the body, trace prefix,
 //	   then what all recipients share: preview, envelope, BODY, BODYSTRUCTURE, parts
-//	h  version, flags (1: fields other than bulky ones are left out too), sort keys (sortkeys.go; empty if too long),
+//	h  version, flags (1: fields other than bulky ones are left out too), decoded texts (sortkeys.go; empty if too long),
 //	   fields to the end
+//	o  sort keys (sortkeys.go)
 //	c  version, set of UIDs whose flags changed, vanished: count, UID - last UID and E each
 //	e  version, T, H (32 octets), S of arrival, hashes of ids (8 octets each), places: M and U each
 //	i  version, T, count

@@ -25,17 +25,36 @@ func (s *selected) Search(ctx context.Context, q *imap.Query) (*imap.SearchResul
 		res.UIDs = set
 		return res, nil
 	}
-	f := newFinder(q, rest, res, s.m.now())
-	if err := s.find(ctx, set, f); err != nil {
+	f := newFinder(rest, res, s.m.now())
+	if err := s.findAll(ctx, set, f); err != nil {
 		return nil, toIMAP(err)
 	}
 	if len(q.Sort) > 0 {
-		res.Ordered = imap.SortUIDs(f.sort, q.Sort)
+		res.Ordered, err = s.sortSet(ctx, res.UIDs, q.Sort)
 	}
-	if q.Thread != "" {
-		res.Threads = imap.Threads(q.Thread, f.threads)
+	if q.Thread != "" && err == nil {
+		res.Threads, err = s.threadSet(ctx, res.UIDs, q.Thread)
+	}
+	if err != nil {
+		return nil, toIMAP(err)
 	}
 	return res, nil
+}
+
+// findAll looks for what matches: by columns if they can tell it all, else by the rows of each message.
+func (s *selected) findAll(ctx context.Context, set imap.UIDSet, f *finder) error {
+	if f.all() { // and narrow has limited it to messages that are there
+		f.res.UIDs = set
+		return nil
+	}
+	if f.plain() && set.Len() >= s.m.columnWorth {
+		found, ok, err := s.plainSet(ctx, set, f)
+		if ok || err != nil {
+			f.res.UIDs = found
+			return err
+		}
+	}
+	return s.find(ctx, set, f)
 }
 
 // narrow limits the set to messages that are there and match what the UID sets know of the criteria. It returns what
@@ -103,38 +122,49 @@ func isEmpty(c *imap.Criteria) bool {
 		len(c.Not) == 0 && len(c.Or) == 0
 }
 
-// finder collects what a search finds. Messages whose sort keys are kept are asked by those as far as they go.
+// finder collects what a search finds. What the rows beside a message can tell is asked first.
 type finder struct {
-	q       *imap.Query
-	res     *imap.SearchResult
-	matcher *imap.Matcher // of all criteria
-	keyed   *keyed        // what sort keys can tell of them
-	rest    *imap.Matcher // what they cannot; nil: nothing
-	need    imap.Need
-	sort    []imap.SortEntry
-	threads []imap.ThreadEntry
+	res      *imap.SearchResult
+	keyed    keyed
+	rest     *imap.Matcher // what the keys cannot tell; nil: nothing
+	restNeed imap.Need
+	dates    *imap.Matcher // of the dates that keyed has, for messages without keys
+	matcher  *imap.Matcher // of all, likewise
 }
 
-func newFinder(q *imap.Query, crit *imap.Criteria, res *imap.SearchResult, now time.Time) *finder {
-	f := &finder{q: q, res: res, matcher: imap.NewMatcher(crit, now)}
+func newFinder(crit *imap.Criteria, res *imap.SearchResult, now time.Time) *finder {
+	f := &finder{res: res}
 	var rest *imap.Criteria
 	if f.keyed, rest = splitKeyed(crit); rest != nil {
 		f.rest = imap.NewMatcher(rest, now)
+		f.restNeed = f.rest.Need()
 	}
-	f.need = f.matcher.Need()
-	if len(q.Sort) > 0 {
-		f.need |= imap.SortNeeds(q.Sort)
-	}
-	if q.Thread != "" {
-		f.need |= imap.ThreadNeeds
+	if crit != nil {
+		f.matcher = imap.NewMatcher(crit, now)
+		f.dates = imap.NewMatcher(f.keyed.dateCriteria(), now)
 	}
 	return f
 }
 
+// plain tells whether columns can answer it.
+func (f *finder) plain() bool { return len(f.keyed.texts) == 0 && f.restNeed&^columnNeeds == 0 }
+
+// all tells whether everything matches.
+func (f *finder) all() bool { return f.rest == nil && !f.keyed.dated() && len(f.keyed.texts) == 0 }
+
+// needs is what must be read of each message.
+func (f *finder) needs() imap.Need {
+	need := f.restNeed
+	if len(f.keyed.texts) > 0 || f.keyed.dated() {
+		need |= imap.NeedHeader | imap.NeedContent | imap.NeedDates
+	}
+	return need
+}
+
 // find looks at each message of the set. Content is opened only when it is asked for, unless the text is.
 func (s *selected) find(ctx context.Context, set imap.UIDSet, f *finder) error {
-	fetch := f.need
-	lazy := f.need&imap.NeedContent != 0 && f.need&imap.NeedParts == 0
+	fetch := f.needs()
+	lazy := fetch&imap.NeedContent != 0 && fetch&imap.NeedParts == 0
 	if lazy {
 		fetch &^= imap.NeedContent
 	}
@@ -154,8 +184,13 @@ func (s *selected) find(ctx context.Context, set imap.UIDSet, f *finder) error {
 				content = lazyContent{s: s, uid: row.uid, size: m.Size}
 				m.Content = &content
 			}
-			if err := f.look(ctx, &m, p.get(row.header)); err != nil && !isExpunged(err) {
+			ok, err := f.matches(ctx, &m, p.get(row.header))
+			if err != nil && !isExpunged(err) {
 				return err
+			}
+			if ok {
+				f.res.UIDs.Add(m.UID)
+				f.res.ModSeq = max(f.res.ModSeq, m.ModSeq)
 			}
 		}
 		if err := ctx.Err(); err != nil {
@@ -165,67 +200,33 @@ func (s *selected) find(ctx context.Context, set imap.UIDSet, f *finder) error {
 	return nil
 }
 
-// look asks one message; header is its header row, if it was read.
-func (f *finder) look(ctx context.Context, m *imap.Message, header []byte) error {
-	var k *sortKeys
-	if len(header) > 0 {
+// matches asks one message; header is its header row, if it was read.
+func (f *finder) matches(ctx context.Context, m *imap.Message, header []byte) (bool, error) {
+	if len(f.keyed.texts) > 0 {
+		if len(header) == 0 {
+			return f.matcher.Match(ctx, m)
+		}
 		_, b, _, err := decodeHeaderRow(header)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if len(b) > 0 {
-			keys, err := decodeKeys(b)
-			if err != nil {
-				return err
-			}
-			k = &keys
+		if len(b) == 0 {
+			return f.matcher.Match(ctx, m)
+		}
+		t, err := decodeTexts(b)
+		if err != nil || !f.keyed.matchTexts(&t) {
+			return false, err
 		}
 	}
-	if ok, err := f.matches(ctx, m, k); err != nil || !ok {
-		return err
-	}
-	if err := f.collect(ctx, m, k); err != nil {
-		return err
-	}
-	f.res.UIDs.Add(m.UID)
-	f.res.ModSeq = max(f.res.ModSeq, m.ModSeq)
-	return nil
-}
-
-func (f *finder) matches(ctx context.Context, m *imap.Message, k *sortKeys) (bool, error) {
-	if f.keyed == nil || k == nil {
-		return f.matcher.Match(ctx, m)
-	}
-	if !f.keyed.matches(k) {
-		return false, nil
+	if f.keyed.dated() {
+		if ok, err := f.dates.Match(ctx, m); !ok || err != nil {
+			return false, err
+		}
 	}
 	if f.rest == nil {
 		return true, nil
 	}
 	return f.rest.Match(ctx, m)
-}
-
-// collect keeps what SORT and THREAD need of a message that was found.
-func (f *finder) collect(ctx context.Context, m *imap.Message, k *sortKeys) (err error) {
-	if len(f.q.Sort) > 0 {
-		var e imap.SortEntry
-		if k != nil {
-			e = k.sortEntry(m, f.q.Sort)
-		} else if e, err = imap.SortEntryOf(ctx, m, f.q.Sort); err != nil {
-			return err
-		}
-		f.sort = append(f.sort, e)
-	}
-	if f.q.Thread != "" {
-		var e imap.ThreadEntry
-		if k != nil {
-			e = k.threadEntry(m)
-		} else if e, err = imap.ThreadEntryOf(ctx, m); err != nil {
-			return err
-		}
-		f.threads = append(f.threads, e)
-	}
-	return nil
 }
 
 // isExpunged tells whether a message went while it was looked at: it is passed over.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"math"
 	"strings"
 	"time"
 
@@ -11,34 +12,39 @@ import (
 	"github.com/samotop/samotop/message"
 )
 
-// sortKeys is what SORT, THREAD and the commonest header searches look at, decoded once, at delivery. It stands at
-// the beginning of a header row. Strings are folded as imap.Fold does; in Texts several fields of one name are lines.
+// sortKeys is what SORT, THREAD and searches for the sent date look at, decoded once, at delivery: a row of its own,
+// small enough that a whole mailbox of them is read or kept in memory. Strings are folded as imap.Fold does, ids are
+// the first octets of their keyed hashes.
 //
-//	flags (1: has a readable Date, 2: the subject says it is a reply), seconds of Date, its zone in minutes,
-//	base subject, From, To, Cc, display name of From, of To, Message-ID, texts of textFields, count of references and
-//	each
+//	version, flags (1: has a readable Date, 2: the subject says it is a reply), seconds of Date, its zone in minutes,
+//	base subject, From, To, Cc, display name of From, of To, hash of Message-ID (8 octets, 0: none), count of references,
+//	hash of each
+//
+// A message whose keys would be too long has a row that is only the version: it is asked itself.
 type sortKeys struct {
-	hasDate, reply                bool
-	sent                          int64
-	zone                          int64
-	subject, from, to, cc         []byte
-	displayFrom, displayTo, msgID []byte
-	texts                         [len(textFields)][]byte
-	refs                          decoder // count and references
+	hasDate, reply         bool
+	sent                   int64
+	zone                   int64
+	subject, from, to, cc  []byte
+	displayFrom, displayTo []byte
+	msgID                  uint64
+	refs                   []byte // 8 octets each
 }
 
-// textFields are the fields whose decoded text is kept.
+// textFields are the fields whose decoded text is kept at the beginning of the header row.
 var textFields = [...]string{"subject", "from", "to", "cc", "bcc"}
 
-// maxKeysOctets is how long the keys of a message may be; those that would be longer are not kept.
-const maxKeysOctets = 8 << 10
+const (
+	maxKeysOctets  = 2 << 10 // of a sort row
+	maxTextsOctets = 8 << 10 // of the decoded texts of textFields
+)
 
 // everyKey are the sort keys of RFC 5256 and RFC 5957 that are read out of a header.
 var everyKey = []imap.SortKey{{Key: "SUBJECT"}, {Key: "FROM"}, {Key: "TO"}, {Key: "CC"}, {Key: "DISPLAYFROM"}, {Key: "DISPLAYTO"}}
 
-// appendKeys appends the keys of a header; nothing if they are too long.
-func appendKeys(b []byte, h *message.Header, common []byte) []byte {
-	start := len(b)
+// makeKeys makes the sort row of a header.
+func (m *Mailbox) makeKeys(h *message.Header, common []byte) []byte {
+	b := append(make([]byte, 0, 256), rowVersion)
 	msg := &imap.Message{Header: common}
 	ctx := context.Background() // nothing is read but the header at hand
 	e, err := imap.SortEntryOf(ctx, msg, everyKey)
@@ -46,7 +52,7 @@ func appendKeys(b []byte, h *message.Header, common []byte) []byte {
 		return b
 	}
 	t, err := imap.ThreadEntryOf(ctx, msg)
-	if err != nil {
+	if err != nil || 8*len(t.Refs) > maxKeysOctets {
 		return b
 	}
 	flags := byte(0)
@@ -62,17 +68,36 @@ func appendKeys(b []byte, h *message.Header, common []byte) []byte {
 	b = append(b, flags)
 	b = binary.AppendVarint(b, date.Unix())
 	b = binary.AppendVarint(b, int64(zone/60))
-	for _, s := range [...]string{e.Subject, e.From, e.To, e.Cc, e.DisplayFrom, e.DisplayTo, t.MessageID} {
+	for _, s := range [...]string{e.Subject, e.From, e.To, e.Cc, e.DisplayFrom, e.DisplayTo} {
 		b = appendString(b, s)
 	}
+	b = binary.BigEndian.AppendUint64(b, m.threadNumber(t.MessageID))
+	b = binary.AppendUvarint(b, uint64(len(t.Refs)))
+	for _, r := range t.Refs {
+		b = binary.BigEndian.AppendUint64(b, m.threadNumber(r))
+	}
+	if len(b) > maxKeysOctets {
+		return b[:1]
+	}
+	return b[:len(b):len(b)]
+}
+
+// threadNumber stands for a Message-ID in sort rows; 0 for none.
+func (m *Mailbox) threadNumber(id string) uint64 {
+	if id == "" {
+		return 0
+	}
+	h := m.hashMsgID(id)
+	return max(binary.BigEndian.Uint64(h[:]), 1)
+}
+
+// appendAllTexts appends the decoded texts of textFields; nothing if they are too long.
+func appendAllTexts(b []byte, h *message.Header) []byte {
+	start := len(b)
 	for _, name := range textFields {
 		b = appendSized(b, func(b []byte) []byte { return appendTexts(b, h, name) })
 	}
-	b = binary.AppendUvarint(b, uint64(len(t.Refs)))
-	for _, r := range t.Refs {
-		b = appendString(b, r)
-	}
-	if len(b)-start > maxKeysOctets {
+	if len(b)-start > maxTextsOctets {
 		return b[:start]
 	}
 	return b
@@ -97,65 +122,77 @@ func appendTexts(b []byte, h *message.Header, name string) []byte {
 	return b
 }
 
-// decodeKeys keeps everything as parts of b.
-func decodeKeys(b []byte) (k sortKeys, err error) {
+// decodeKeys keeps everything as parts of b; ok is false for a message without keys.
+func decodeKeys(b []byte) (k sortKeys, ok bool, err error) {
 	d := decoder{b: b}
+	d.version()
+	if len(d.b) == 0 {
+		return k, false, d.err("sort keys")
+	}
 	flags := d.octet()
 	k.hasDate, k.reply = flags&1 != 0, flags&2 != 0
 	k.sent, k.zone = d.varint(), d.varint()
-	for _, s := range [...]*[]byte{&k.subject, &k.from, &k.to, &k.cc, &k.displayFrom, &k.displayTo, &k.msgID} {
-		*s = d.bytes()
+	k.subject, k.from, k.to, k.cc, k.displayFrom, k.displayTo = d.bytes(), d.bytes(), d.bytes(), d.bytes(), d.bytes(), d.bytes()
+	if id := d.take(8); id != nil {
+		k.msgID = binary.BigEndian.Uint64(id)
 	}
-	for i := range k.texts {
-		k.texts[i] = d.bytes()
-	}
-	k.refs = decoder{b: d.b}
-	return k, d.err("a header")
+	k.refs = d.take(8 * uint64(d.count(8)))
+	return k, !d.bad, d.err("sort keys")
 }
 
-// sentDate is the sent date of RFC 5256 section 2.2.
-func (k *sortKeys) sentDate(internal time.Time) time.Time {
+// sentAt is the sent date of RFC 5256 section 2.2, in seconds.
+func (k *sortKeys) sentAt(internal int64) int64 {
 	if k.hasDate {
-		return time.Unix(k.sent, 0).UTC()
+		return k.sent
 	}
-	return internal.UTC()
+	return internal
 }
 
-// sortEntry fills in what the keys of a SORT compare.
-func (k *sortKeys) sortEntry(m *imap.Message, keys []imap.SortKey) imap.SortEntry {
-	e := imap.SortEntry{UID: m.UID, Arrival: m.InternalDate, Sent: k.sentDate(m.InternalDate), Size: m.Size}
-	for i := range keys {
-		switch keys[i].Key {
-		case "SUBJECT":
-			e.Subject = string(k.subject)
-		case "FROM":
-			e.From = string(k.from)
-		case "TO":
-			e.To = string(k.to)
-		case "CC":
-			e.Cc = string(k.cc)
-		case "DISPLAYFROM":
-			e.DisplayFrom = string(k.displayFrom)
-		case "DISPLAYTO":
-			e.DisplayTo = string(k.displayTo)
+// text is the key of a SORT by a string.
+func (k *sortKeys) text(key string) []byte {
+	switch key {
+	case "SUBJECT":
+		return k.subject
+	case "FROM":
+		return k.from
+	case "TO":
+		return k.to
+	case "CC":
+		return k.cc
+	case "DISPLAYFROM":
+		return k.displayFrom
+	case "DISPLAYTO":
+		return k.displayTo
+	}
+	return nil
+}
+
+// threadLink is what THREAD needs.
+func (k *sortKeys) threadLink(u imap.UID, internal int64) imap.ThreadLink {
+	l := imap.ThreadLink{UID: u, Sent: k.sentAt(internal), Subject: string(k.subject), Reply: k.reply, ID: k.msgID}
+	if n := len(k.refs) / 8; n > 0 {
+		l.Refs = make([]uint64, n)
+		for i := range l.Refs {
+			l.Refs[i] = binary.BigEndian.Uint64(k.refs[8*i:])
 		}
 	}
-	return e
+	return l
 }
 
-func (k *sortKeys) threadEntry(m *imap.Message) imap.ThreadEntry {
-	e := imap.ThreadEntry{UID: m.UID, Sent: k.sentDate(m.InternalDate), Subject: string(k.subject), Reply: k.reply, MessageID: string(k.msgID)}
-	d := k.refs
-	if n := d.count(1); n > 0 {
-		e.Refs = make([]string, n)
-		for i := range e.Refs {
-			e.Refs[i] = string(d.bytes())
-		}
+// texts are the decoded texts of textFields.
+type texts [len(textFields)][]byte
+
+// decodeTexts keeps everything as parts of b.
+func decodeTexts(b []byte) (t texts, err error) {
+	d := decoder{b: b}
+	for i := range t {
+		t[i] = d.bytes()
 	}
-	return e
+	return t, d.err("a header")
 }
 
-// keyed is the part of criteria that sortKeys can tell: substrings of textFields, and days of the Date field.
+// keyed is the part of criteria that is told without the message: substrings of textFields by the header row, days of
+// the Date field by the sort row.
 type keyed struct {
 	texts         []keyedText
 	since, before time.Time // zero: no bound
@@ -166,13 +203,13 @@ type keyedText struct {
 	value []byte // folded
 }
 
-// splitKeyed parts criteria into what sortKeys can tell and the rest, which is nil if there is none.
-func splitKeyed(c *imap.Criteria) (k *keyed, rest *imap.Criteria) {
+// splitKeyed parts criteria into what can be told so and the rest, which is nil if there is none.
+func splitKeyed(c *imap.Criteria) (k keyed, rest *imap.Criteria) {
 	if c == nil {
-		return nil, nil
+		return k, nil
 	}
 	left := *c
-	k = &keyed{since: c.SentSince, before: c.SentBefore}
+	k.since, k.before = c.SentSince, c.SentBefore
 	left.SentSince, left.SentBefore, left.Header = time.Time{}, time.Time{}, nil
 	for _, h := range c.Header {
 		if i := textField(h.Name); i >= 0 && h.Value != "" {
@@ -180,9 +217,6 @@ func splitKeyed(c *imap.Criteria) (k *keyed, rest *imap.Criteria) {
 		} else {
 			left.Header = append(left.Header, h)
 		}
-	}
-	if len(k.texts) == 0 && k.since.IsZero() && k.before.IsZero() {
-		return nil, c
 	}
 	if isEmpty(&left) {
 		return k, nil
@@ -199,15 +233,35 @@ func textField(name string) int {
 	return -1
 }
 
-func (c *keyed) matches(k *sortKeys) bool {
-	if !c.since.IsZero() || !c.before.IsZero() {
-		day := floorDay(k.sent + 60*k.zone)
-		if !k.hasDate || !c.since.IsZero() && day < dayOf(c.since) || !c.before.IsZero() && day >= dayOf(c.before) {
-			return false
-		}
+func (c *keyed) dated() bool { return !c.since.IsZero() || !c.before.IsZero() }
+
+// dateCriteria are those of the dates alone, for a message without keys.
+func (c *keyed) dateCriteria() *imap.Criteria {
+	return &imap.Criteria{SentSince: c.since, SentBefore: c.before}
+}
+
+// days are bounds of the sent date as numbers of days.
+type days struct{ since, before int64 }
+
+func (c *keyed) days() days {
+	d := days{math.MinInt64, math.MaxInt64}
+	if !c.since.IsZero() {
+		d.since = dayOf(c.since)
 	}
+	if !c.before.IsZero() {
+		d.before = dayOf(c.before)
+	}
+	return d
+}
+
+func (d days) has(k *sortKeys) bool {
+	day := floorDay(k.sent + 60*k.zone)
+	return k.hasDate && day >= d.since && day < d.before
+}
+
+func (c *keyed) matchTexts(t *texts) bool {
 	for i := range c.texts {
-		if !bytes.Contains(k.texts[c.texts[i].field], c.texts[i].value) {
+		if !bytes.Contains(t[c.texts[i].field], c.texts[i].value) {
 			return false
 		}
 	}

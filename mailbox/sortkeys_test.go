@@ -14,8 +14,15 @@ import (
 
 // TestKeysAgree: what is answered from keys made at delivery is what the messages themselves say.
 func TestKeysAgree(t *testing.T) {
+	t.Run("columns", func(t *testing.T) { testKeysAgree(t, 1, Limits{}) })
+	t.Run("no columns", func(t *testing.T) { testKeysAgree(t, defaultColumnWorth, Limits{}) })
+	t.Run("too large", func(t *testing.T) { testKeysAgree(t, 1, Limits{ColumnOctets: 1}) })
+}
+
+func testKeysAgree(t *testing.T, worth int, limits Limits) {
 	ctx := context.Background()
-	m := newBox(t, Config{})
+	m := newBox(t, Config{Limits: limits})
+	m.columnWorth = worth
 	a := login(t, m, 1)
 	headers := []string{
 		"Subject: Re: [list] =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nFrom: \"A. Name\" <a@x.example>\r\nDate: Mon, 1 Jan 2024 23:30:00 -0500\r\n",

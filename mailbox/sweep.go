@@ -126,12 +126,12 @@ func (p *part) reap(ctx context.Context, r store.Reader, box boxID) (more bool, 
 		c.batch.Ops = append(c.batch.Ops, store.DeleteRange(c.ar.boxKey(kind, p.id, box), hi))
 	}
 	if more {
-		for _, kind := range [...]byte{kindSmall, kindSummary, kindHeader} {
+		for _, kind := range [...]byte{kindSmall, kindSummary, kindHeader, kindSort} {
 			drop(kind, append(c.ar.msgKey(kind, p.id, box, last), 0))
 		}
 		return true, nil
 	}
-	for _, kind := range [...]byte{kindSmall, kindSummary, kindHeader, kindChunk, kindLog, kindKeywords, kindDoomed} {
+	for _, kind := range [...]byte{kindSmall, kindSummary, kindHeader, kindSort, kindChunk, kindLog, kindKeywords, kindDoomed} {
 		drop(kind, after(c.ar.boxKey(kind, p.id, box)))
 	}
 	return false, nil

@@ -260,7 +260,7 @@ func (v *verifier) messages(r store.Reader, t *tally, b *box, see func(uid, *sma
 			see(u, &s)
 		}
 	}
-	for i, kind := range [...]byte{kindSummary, kindHeader} {
+	for i, kind := range [...]byte{kindSummary, kindHeader, kindSort} {
 		lo := v.ar.boxKey(kind, t.id, b.id)
 		for kv, err := range r.Scan(v.ctx, lo, after(lo), false) {
 			if err != nil {
@@ -274,7 +274,7 @@ func (v *verifier) messages(r store.Reader, t *tally, b *box, see func(uid, *sma
 		}
 	}
 	for u, have := range kinds {
-		if have != 7 {
+		if have != 15 {
 			v.fault(t.id, "mailbox "+b.Name, "message %d has not all of its rows", u)
 		}
 	}
