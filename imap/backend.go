@@ -228,8 +228,11 @@ type Message struct {
 	Header        []byte
 	HeaderPartial bool
 	HeaderFields  []string // lower-case names of the fields that a partial Header holds all of: these need no Content
-	Parts         *Part    // byte ranges of all parts
-	Content       Content  // the whole message: trace fields and body as one
+	// HeaderOmits tells of a field name, lower case, whether a partial Header may lack fields of it; all others need no
+	// Content, even where there are none. Nil: only HeaderFields is known.
+	HeaderOmits func(name string) bool
+	Parts       *Part   // byte ranges of all parts
+	Content     Content // the whole message: trace fields and body as one
 }
 
 // Content reads a message by ranges.
@@ -266,6 +269,9 @@ type AppendOptions struct {
 	Date  time.Time // zero: now
 	Size  int64     // octets announced by the literal, -1 if unknown
 	UTF8  bool      // came as UTF8 literal (RFC 6855)
+	// Binary says that the message came as literal8 (RFC 3516) and may hold NUL. Parts declared as binary are BASE64 by
+	// then; it may be stored like any other.
+	Binary bool
 }
 
 // AppendResult tells APPENDUID (RFC 4315).

@@ -46,3 +46,61 @@ type ACLs interface {
 
 // ACLEntry is what an identifier may do; one that begins with "-" has negative rights.
 type ACLEntry struct{ Identifier, Rights string }
+
+// Namespaces is an Account that also sees mailboxes of others (RFC 2342). Without it there are personal ones only.
+type Namespaces interface {
+	// Namespaces returns the prefixes of the mailboxes of other users and of those that are shared, each with the
+	// separator at its end, such as "Other Users/"; "" where there are none.
+	Namespaces() (others, shared string)
+}
+
+// Watcher is an Account of which a client can be told changes in all its mailboxes (RFC 5465, NOTIFY).
+type Watcher interface {
+	// Watch begins to collect events. The caller closes the Watch before the Account.
+	Watch(ctx context.Context) (Watch, error)
+}
+
+// Watch collects what happens in the mailboxes that the login may see. It belongs to one session.
+type Watch interface {
+	// Notify gets a value whenever Events may have something to tell; it has room for one.
+	Notify() <-chan struct{}
+	// Events returns what happened since the last call, in order, changes of messages in one mailbox as few as they can be.
+	// What this very Account did is left out (RFC 5465 section 5), but messages that it put into a mailbox may be told. Lost
+	// says that more happened than was kept: the client is told NOTIFICATIONOVERFLOW then, and nothing more.
+	Events(ctx context.Context) (events []Event, lost bool, err error)
+	Close() error
+}
+
+// Event is something that happened to a mailbox or to an account.
+type Event struct {
+	Kind    EventKind
+	Mailbox string   // its name after the event
+	OldName string   // of EventRenamed
+	Entries []string // of EventMetadata: names of the entries that changed or went, lower case
+}
+
+// EventKind is the kind of an Event (RFC 5465 section 5).
+type EventKind uint8
+
+const (
+	EventMessageNew     EventKind = iota + 1 // messages arrived
+	EventMessageExpunge                      // messages went
+	EventFlagChange                          // flags changed, or UIDVALIDITY
+	EventCreated                             // the mailbox exists now, or may be seen now
+	EventDeleted                             // the mailbox is gone, or may not be seen any more
+	EventRenamed                             // likewise of its children, of which nothing is told
+	EventSubscription                        // it was subscribed or unsubscribed
+	EventMetadata                            // entries of the mailbox, of the server for "", changed
+)
+
+// URLKeys is an Account whose mailboxes have access keys (RFC 4467 section 5), by which URLs are authorized.
+type URLKeys interface {
+	// URLKey returns the key of a mailbox, at least 16 octets that nobody can guess. One that is not there yet is made
+	// if create says so, durably; else the key is nil. It goes with the mailbox: not to another one of the same name.
+	URLKey(ctx context.Context, mailbox string, create bool) ([]byte, error)
+	// ResetURLKey replaces the key of a mailbox; for "" all keys of the account are removed.
+	ResetURLKey(ctx context.Context, mailbox string) error
+	// Owner opens the account of another user, for reading what an authorized URL of his names: nothing is told of
+	// it to the client before the URL is verified. NONEXISTENT if there is no such user. The result is a URLKeys too.
+	Owner(ctx context.Context, user string) (Account, error)
+}

@@ -104,6 +104,9 @@ func (c *conn) fetchRootHeader(ctx context.Context, m *Message, it *fetchItem) e
 // keepsFields reports whether a partial Header has all fields of these names.
 func (m *Message) keepsFields(names []string) bool {
 	for _, n := range names {
+		if m.HeaderOmits != nil && !m.HeaderOmits(n) {
+			continue
+		}
 		if !contains(m.HeaderFields, n) {
 			return false
 		}
