@@ -2,6 +2,7 @@ package mail
 
 import (
 	"context"
+	"errors"
 	"io"
 )
 
@@ -36,6 +37,10 @@ type Transaction interface {
 	// Abort gives the message up and frees what it holds.
 	Abort() error
 }
+
+// ErrUnknownOutcome is wrapped by the error of a Commit whose answer was lost: the message may have been taken, or not.
+// Who tries again hands over the same Recipient.DeliveryID, so that nothing is stored twice.
+var ErrUnknownOutcome = errors.New("the answer was lost: the message may have been taken")
 
 // A Preparer is a Transaction that can do all but the final step first: after a good Prepare only I/O can fail in
 // Commit. Replies are as for Commit.

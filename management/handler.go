@@ -29,6 +29,9 @@ type Config struct {
 	House   House
 	Keys    Keys
 
+	// Elsewhere answers the verbs whose room is in another process; nil, or a nil Handler: they are not there.
+	Elsewhere func(verb string) http.Handler
+
 	MakePassword     func() (string, error) // for accounts that are added without one
 	MaxRequestOctets int64                  // 0: DefaultMaxRequestOctets
 	MaxRequests      int                    // at the same time; 0: DefaultMaxRequests
@@ -66,6 +69,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &sender{w: w}
 	name, ok := strings.CutPrefix(r.URL.Path, "/v1/")
 	v := h.verbs[name]
+	if v == nil && ok && h.cfg.Elsewhere != nil {
+		if other := h.cfg.Elsewhere(name); other != nil {
+			other.ServeHTTP(w, r)
+			return
+		}
+	}
 	switch {
 	case !ok || v == nil:
 		out.fail(http.StatusNotFound, &Error{WrongUse, "verb " + name, "this version does not have it", "client and server should be of the same version"})

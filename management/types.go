@@ -116,6 +116,13 @@ type Fault struct {
 	What   string `json:"what"`
 }
 
+// Room is a room of the house, as status shows it.
+type Room struct {
+	Name string `json:"name"`
+	Up   bool   `json:"up"`
+	Here bool   `json:"here"` // in the process that answers
+}
+
 // Status is the state of the house.
 type Status struct {
 	Version     string    `json:"version"`
@@ -128,6 +135,7 @@ type Status struct {
 	Certificate string    `json:"certificate,omitempty"` // names and end of validity
 	Stopping    bool      `json:"stopping,omitempty"`
 	Fenced      string    `json:"fenced,omitempty"`
+	Rooms       []Room    `json:"rooms,omitempty"`
 }
 
 // Record is a DNS record to publish.

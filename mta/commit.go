@@ -2,6 +2,7 @@ package mta
 
 import (
 	"context"
+	"errors"
 
 	"github.com/samotop/samotop/mail"
 )
@@ -218,7 +219,9 @@ func (t *transaction) wanted(p *part) bool {
 // not, is queued first.
 func (t *transaction) answer(ctx context.Context) ([]mail.Reply, error) {
 	replies := make([]mail.Reply, len(t.recipients))
-	taken := false
+	// The Mailbox may have it, though its answer was lost: then the queue hands it over once more under the same delivery
+	// id. Were it left to the peer to send again, it would be there twice.
+	taken := t.spool != nil && errors.Is(t.mailbox.err, mail.ErrUnknownOutcome)
 	for i := range t.recipients {
 		rec := &t.recipients[i]
 		if rec.dropped {

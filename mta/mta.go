@@ -40,6 +40,10 @@ type Config struct {
 	SpoolMemoryOctets int    // of a message with several targets kept in memory; more goes to a file
 	SpoolDir          string // where that file is; "" for the system's directory
 
+	// SpoolAll keeps a copy of every message until it is answered: needed where the Mailbox is in another process, which
+	// may die with the answer on its way.
+	SpoolAll bool
+
 	Clock func() time.Time // nil: time.Now
 	NewID func() string    // nil: random
 	Log   *slog.Logger     // nil: silent

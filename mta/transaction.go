@@ -178,7 +178,7 @@ func (t *transaction) start() {
 		tx.Trace(t.received())
 		tx.Trace(t.fields...)
 	}
-	if len(t.targets) > 1 || len(t.recipients) > 1 || t.mailbox.fixed() || t.queue.fixed() {
+	if t.config().SpoolAll || len(t.targets) > 1 || len(t.recipients) > 1 || t.mailbox.fixed() || t.queue.fixed() {
 		t.spool = &spool{memory: t.config().SpoolMemoryOctets, dir: t.config().SpoolDir}
 	}
 }

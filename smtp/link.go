@@ -29,6 +29,7 @@ type Link struct {
 	IdleTimeout     time.Duration // 0: 1 minute
 	BackoffMin      time.Duration // after a failure to connect nobody tries again so soon; 0: 100 ms
 	BackoffMax      time.Duration // 0: 30 seconds
+	Patience        time.Duration // a transaction waits so long for a peer that is away; 0: not at all
 
 	mu      sync.Mutex
 	slots   chan struct{}
@@ -107,14 +108,34 @@ func (l *Link) take(ctx context.Context, fresh bool) (c *Client, reused bool, er
 	if c != nil {
 		return c, true, nil
 	}
-	if now.Before(again) {
-		return nil, false, lastErr
-	}
-	c, err = l.dial(ctx)
-	if ctx.Err() == nil {
-		l.note(err)
-	}
+	c, err = l.connect(ctx, again, lastErr)
 	return c, false, err
+}
+
+// connect dials, not before the end of the pause that an earlier failure began, and again for as long as Patience lasts.
+func (l *Link) connect(ctx context.Context, again time.Time, lastErr error) (*Client, error) {
+	for end := time.Now().Add(l.Patience); ; {
+		if pause := time.Until(again); pause > 0 {
+			if again.After(end) {
+				return nil, lastErr
+			}
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		c, err := l.dial(ctx)
+		if ctx.Err() == nil {
+			l.note(err)
+		}
+		if err == nil || ctx.Err() != nil {
+			return c, err
+		}
+		l.mu.Lock()
+		again, lastErr = l.retryAt, err
+		l.mu.Unlock()
+	}
 }
 
 func (l *Link) dial(ctx context.Context) (*Client, error) {

@@ -3,6 +3,7 @@ package smtp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -265,7 +266,9 @@ func (tx *linkTx) Commit(ctx context.Context) ([]mail.Reply, error) {
 		return nil, err
 	}
 	var replies []mail.Reply
+	sent := false
 	err := tx.during(ctx, func() (err error) {
+		sent = true
 		if tx.prepared {
 			tx.c.put("BDAT 0 LAST")
 		} else if err = tx.pass(true); err != nil {
@@ -276,6 +279,10 @@ func (tx *linkTx) Commit(ctx context.Context) ([]mail.Reply, error) {
 		}
 		return err
 	})
+	var refused *ReplyError
+	if err != nil && sent && tx.c.broken != nil && !errors.Is(tx.c.broken, errSmuggle) && !errors.As(tx.c.broken, &refused) {
+		err = mail.AsReply(err).Because(fmt.Errorf("%w: %w", mail.ErrUnknownOutcome, tx.c.broken))
+	}
 	return replies, err
 }
 

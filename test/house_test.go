@@ -35,9 +35,14 @@ type house struct {
 	dir    string
 	base   int
 	domain string
-	cmd    *exec.Cmd
-	ended  chan error
-	log    *output
+	process
+}
+
+// process is a running samotop.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan error
+	log   *output
 }
 
 // output gathers what a process writes.
@@ -135,30 +140,34 @@ func (h *house) start() {
 	}
 }
 
-func (h *house) launch() error {
-	h.log = &output{news: make(chan struct{}, 1)}
-	h.cmd = exec.Command(binary, "serve", "--dir", h.dir)
-	h.cmd.Stderr = h.log
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := h.cmd.Start(); err != nil {
-		return err
+func (h *house) launch() (err error) {
+	h.process, err = h.serve()
+	return err
+}
+
+// serve runs the rooms, all if none is named, in a process of their own.
+func (h *house) serve(rooms ...string) (p process, err error) {
+	p.log = &output{news: make(chan struct{}, 1)}
+	p.cmd = exec.Command(binary, append([]string{"serve", "--dir", h.dir}, rooms...)...)
+	p.cmd.Stderr = p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		return p, err
 	}
-	ended := make(chan error, 1)
-	h.ended = ended
-	cmd := h.cmd
-	go func() { ended <- cmd.Wait() }()
-	h.t.Cleanup(func() { cmd.Process.Kill() })
+	p.ended = make(chan error, 1)
+	go func() { p.ended <- p.cmd.Wait() }()
+	h.t.Cleanup(func() { p.cmd.Process.Kill() })
 	limit := time.After(patience)
 	for {
 		select {
-		case <-h.log.news:
-			if strings.Contains("\n"+h.log.String(), "\nready\n") {
-				return nil
+		case <-p.log.news:
+			if strings.Contains("\n"+p.log.String(), "\nready\n") {
+				return p, nil
 			}
-		case err := <-ended:
-			return fmt.Errorf("serve ended at once: %v\n%s", err, h.log)
+		case err := <-p.ended:
+			return p, fmt.Errorf("serve ended at once: %v\n%s", err, p.log)
 		case <-limit:
-			return fmt.Errorf("serve is not ready\n%s", h.log)
+			return p, fmt.Errorf("serve is not ready\n%s", p.log)
 		}
 	}
 }

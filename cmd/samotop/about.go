@@ -91,6 +91,14 @@ func (c *statusCmd) Run(e *env) error {
 	if s.Certificate != "" {
 		fmt.Fprintf(e.stdout, "Certificate %s\n", s.Certificate)
 	}
+	for _, r := range s.Rooms {
+		switch {
+		case !r.Up:
+			fmt.Fprintf(e.stdout, "Room        %s is away; start it with \"samotop serve %s\"\n", r.Name, r.Name)
+		case !r.Here:
+			fmt.Fprintf(e.stdout, "Room        %s runs in another process\n", r.Name)
+		}
+	}
 	for _, l := range s.Listeners {
 		fmt.Fprintf(e.stdout, "Listens     %s\n", l)
 	}

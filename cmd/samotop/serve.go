@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/samotop/samotop/internal/config"
 	"github.com/samotop/samotop/internal/house"
@@ -23,13 +22,19 @@ func (serveCmd) Help() string {
 	return `Runs all rooms until SIGTERM, which lets running sessions finish, takes no new ones, and leaves with all that was
 accepted on disk. When everything listens it prints the line "ready" to standard error and tells systemd.
 
+With names of rooms only those run in this process: accounts, guard, mailbox, mta, msa, qm, management. The others
+are reached by their sockets in DIR/run, or where [links] in samotop.toml says. A room whose neighbour is away answers
+451 or queues, and goes on when it is back. Verbs go to the management room.
+
 Example:
-  samotop serve --dir /var/lib/samotop`
+  samotop serve --dir /var/lib/samotop
+  samotop serve --dir /var/lib/samotop mta guard`
 }
 
 func (c *serveCmd) Run(e *env) error {
-	if len(c.Rooms) > 0 {
-		return &house.UsageError{Text: fmt.Sprintf("serve %s: this version serves all rooms in one process; leave the names out", strings.Join(c.Rooms, " "))}
+	rooms, err := house.ParseRooms(c.Rooms)
+	if err != nil {
+		return err
 	}
 	dir, err := e.house()
 	if err != nil {
@@ -39,7 +44,7 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.serve(conf, c.logger(e), func() { fmt.Fprintln(e.stderr, "ready") })
+	return e.serve(conf, rooms, c.logger(e), func() { fmt.Fprintln(e.stderr, "ready") })
 }
 
 func (c *serveCmd) logger(e *env) *slog.Logger {
@@ -53,9 +58,13 @@ func (c *serveCmd) logger(e *env) *slog.Logger {
 }
 
 // serve runs a house until it is told to stop.
-func (e *env) serve(conf *config.Config, log *slog.Logger, ready func()) (err error) {
-	h, err := e.open(house.Options{Config: conf, Version: buildVersion(), Log: log}, func() bool {
+func (e *env) serve(conf *config.Config, rooms house.Rooms, log *slog.Logger, ready func()) (err error) {
+	h, err := e.open(house.Options{Config: conf, Rooms: rooms, Linked: rooms != house.All, Version: buildVersion(), Log: log}, func() bool {
 		a := e.askServer(conf)
+		if a != nil && rooms != house.All {
+			_ = a.close() // that of another room
+			return false
+		}
 		if a != nil {
 			_ = a.close() // it was only asked whether it is there
 		}

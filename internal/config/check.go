@@ -43,7 +43,7 @@ func (l *loader) check() *Config {
 	c.Mailbox.PlaintextLoopback = value(l.raw.Mailbox.PlaintextLoopback)
 	l.twice(c)
 	c.Routes = l.allRoutes()
-	l.links()
+	c.Links = l.links()
 	return c
 }
 
@@ -234,15 +234,30 @@ func (l *loader) twice(c *Config) {
 	}
 }
 
-// links: rooms in processes of their own come with a later version.
-func (l *loader) links() {
+// links are sockets of rooms in processes of their own. MTA, MSA and management are asked by nobody inside.
+func (l *loader) links() map[string]string {
 	k := &l.raw.Links
+	out := map[string]string{}
 	for _, p := range []struct {
-		name string
-		to   *string
-	}{{"accounts", k.Accounts}, {"guard", k.Guard}, {"mailbox", k.Mailbox}, {"mta", k.MTA}, {"msa", k.MSA}, {"qm", k.QM}, {"management", k.Management}} {
-		if p.to != nil && *p.to != "" {
-			l.fault("links."+p.name, "take the line out", "this version runs all rooms in one process")
+		name  string
+		to    *string
+		asked bool
+	}{{"accounts", k.Accounts, true}, {"rules", k.Rules, true}, {"guard", k.Guard, true}, {"mailbox", k.Mailbox, true},
+		{"mta", k.MTA, false}, {"msa", k.MSA, false}, {"qm", k.QM, true}, {"management", k.Management, false}} {
+		if p.to == nil || *p.to == "" {
+			continue
+		}
+		path, ok := strings.CutPrefix(*p.to, "unix:")
+		switch {
+		case !p.asked:
+			l.fault("links."+p.name, "take the line out", "no other room speaks to this one")
+		case !ok || path == "":
+			l.fault("links."+p.name, "write the socket of the room, such as \"unix:run/"+p.name+".sock\"", "is not a socket")
+		case filepath.IsAbs(path):
+			out[p.name] = path
+		default:
+			out[p.name] = filepath.Join(l.dir, path)
 		}
 	}
+	return out
 }

@@ -46,7 +46,8 @@ type Config struct {
 	MSA      MSA
 	Mailbox  Mailbox
 	Routes   []Route
-	Files    []string // what was read, in order
+	Links    map[string]string // where rooms of other processes are: paths of sockets; see Link
+	Files    []string          // what was read, in order
 }
 
 // TLS names the certificate. Paths are absolute.
@@ -112,6 +113,23 @@ func (l Listen) HostPort() string {
 type Route struct {
 	Domain string // lower case; "*" for all, ".example.org" for everything below it
 	To     string // smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT, unix:/PATH (LMTP), mx (by MX after all)
+}
+
+// RoomControl is the name of the control socket of one room of a house that is split.
+func RoomControl(room string) string { return "control-" + room + ".sock" }
+
+// Link returns the path of the socket by which a room of another process is reached.
+func (c *Config) Link(room string) string {
+	if path := c.Links[room]; path != "" {
+		return path
+	}
+	switch room {
+	case "mailbox":
+		return c.RunPath(LMTPSocket)
+	case "accounts":
+		return c.RunPath(AuthSocket)
+	}
+	return c.RunPath(room + ".sock")
 }
 
 // RunPath returns the path of a socket or file in DIR/run.

@@ -57,6 +57,7 @@ type rawRoute struct {
 
 type rawLinks struct {
 	Accounts   *string `toml:"accounts"`
+	Rules      *string `toml:"rules"`
 	Guard      *string `toml:"guard"`
 	Mailbox    *string `toml:"mailbox"`
 	MTA        *string `toml:"mta"`
@@ -89,7 +90,7 @@ func (r *raw) merge(later *raw) {
 	over(&r.Mailbox.PlaintextLoopback, later.Mailbox.PlaintextLoopback)
 	l, m := &r.Links, &later.Links
 	for _, p := range [][2]**string{
-		{&l.Accounts, &m.Accounts}, {&l.Guard, &m.Guard}, {&l.Mailbox, &m.Mailbox}, {&l.MTA, &m.MTA},
+		{&l.Accounts, &m.Accounts}, {&l.Rules, &m.Rules}, {&l.Guard, &m.Guard}, {&l.Mailbox, &m.Mailbox}, {&l.MTA, &m.MTA},
 		{&l.MSA, &m.MSA}, {&l.QM, &m.QM}, {&l.Management, &m.Management},
 	} {
 		over(p[0], *p[1])

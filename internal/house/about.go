@@ -2,6 +2,7 @@ package house
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -21,13 +22,14 @@ type about struct{ h *House }
 
 var _ management.House = about{}
 
-func (a about) Status(context.Context) (management.Status, error) {
+func (a about) Status(ctx context.Context) (management.Status, error) {
 	h := a.h
+	rooms := h.roomStates(ctx)
 	h.state.mu.Lock()
 	defer h.state.mu.Unlock()
 	s := management.Status{Version: h.o.Version, Hostname: h.conf.Hostname, Dir: h.conf.Dir, Stopping: h.state.stopping}
 	if !h.state.since.IsZero() {
-		s.Running, s.PID, s.Since, s.Listeners = true, os.Getpid(), h.state.since, slices.Clone(h.state.listeners)
+		s.Running, s.PID, s.Since, s.Listeners, s.Rooms = true, os.Getpid(), h.state.since, slices.Clone(h.state.listeners), rooms
 	}
 	if h.keeper != nil {
 		leaf := h.keeper.Certificate().Leaf
@@ -72,7 +74,16 @@ func (a about) Stores(ctx context.Context) ([]management.Store, error) {
 		}
 		out = append(out, x)
 	}
-	return out, nil
+	err := a.h.askOwners(func(_ string, c management.Client) error {
+		_, err := c.Each(ctx, "store/status", nil, func(raw json.RawMessage) error {
+			var x management.Store
+			err := json.Unmarshal(raw, &x)
+			out = append(out, x)
+			return err
+		})
+		return err
+	})
+	return out, err
 }
 
 // Verify reads every database, then asks the accounts room whether what it keeps fits together.
@@ -92,8 +103,19 @@ func (a about) Verify(ctx context.Context, found func(management.Fault) error, p
 			}
 		}
 	}
-	if a.h.accounts == nil {
-		return nil
+	err := a.h.askOwners(func(_ string, c management.Client) error {
+		c.Progress = func(p management.Progress) { _ = progress(p.What, p.Done, p.Total) } // as above
+		_, err := c.Each(ctx, "store/verify", nil, func(raw json.RawMessage) error {
+			var f management.Fault
+			if err := json.Unmarshal(raw, &f); err != nil {
+				return err
+			}
+			return found(f)
+		})
+		return err
+	})
+	if err != nil || a.h.accounts == nil {
+		return err
 	}
 	texts, err := a.h.accounts.Verify(ctx)
 	if err != nil {

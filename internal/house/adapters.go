@@ -22,7 +22,7 @@ var (
 )
 
 // guardRules tells the guard where mail goes.
-type guardRules struct{ a *accounts.Accounts }
+type guardRules struct{ a accountsRoom }
 
 func (g guardRules) Resolve(ctx context.Context, to mail.Address) (guard.Resolution, error) {
 	r, err := g.a.Resolve(ctx, to)
@@ -30,7 +30,7 @@ func (g guardRules) Resolve(ctx context.Context, to mail.Address) (guard.Resolut
 }
 
 // queueRules tells the queue manager the same: what is not ours goes out.
-type queueRules struct{ a *accounts.Accounts }
+type queueRules struct{ a accountsRoom }
 
 func (q queueRules) Resolve(ctx context.Context, to mail.Address) ([]mail.Target, error) {
 	r, err := q.a.Resolve(ctx, to)
@@ -48,7 +48,7 @@ func (q queueRules) Resolve(ctx context.Context, to mail.Address) ([]mail.Target
 }
 
 // directory tells the mailbox whose mail an address is.
-type directory struct{ a *accounts.Accounts }
+type directory struct{ a accountsRoom }
 
 func (d directory) Lookup(ctx context.Context, a mail.Address) (mailbox.Owner, error) {
 	o, err := d.a.Lookup(ctx, a)

@@ -21,8 +21,10 @@ import (
 	"time"
 
 	"github.com/samotop/samotop/accounts"
+	"github.com/samotop/samotop/accounts/authproto"
 	"github.com/samotop/samotop/internal/certs"
 	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mailauth/keyring"
 	"github.com/samotop/samotop/mailbox"
 	"github.com/samotop/samotop/management"
@@ -30,16 +32,6 @@ import (
 	"github.com/samotop/samotop/resolver"
 	"github.com/samotop/samotop/store"
 	"github.com/samotop/samotop/store/disk"
-)
-
-// Rooms is a set of rooms to open.
-type Rooms uint8
-
-const (
-	Accounts Rooms = 1 << iota
-	Mails
-	Queue
-	All = Accounts | Mails | Queue
 )
 
 // Names of the databases, which are directories in the directory of the house.
@@ -56,6 +48,9 @@ const DefaultDrainTime = 20 * time.Second
 type Options struct {
 	Config *config.Config
 	Rooms  Rooms // 0: All
+	// Linked reaches the rooms that are not among Rooms by the sockets of [links]; without it they are not there, which is
+	// enough for a verb.
+	Linked bool
 
 	// OpenEngine opens a database by its name; nil: the embedded engine in a directory of that name.
 	OpenEngine func(ctx context.Context, name string) (store.Engine, error)
@@ -86,13 +81,21 @@ type House struct {
 	closed  chan struct{}
 	close   sync.Once
 
-	accounts *accounts.Accounts
+	accounts *accounts.Accounts // nil if they are not in this process
 	mailbox  *mailbox.Mailbox
 	queue    *qm.QM
 	dns      resolver.Resolver // shared by all rooms; nil until the first asks
 	keys     *keyring.Ring
-	keeper   *certs.Keeper // nil until Serve
-	handler  *management.Handler
+	keeper   *certs.Keeper // nil until Serve, and where no room ends TLS
+
+	// What the rooms of this process ask, here or by a link.
+	rules                             accountsRoom
+	guardDoor, mailboxDoor, queueDoor mail.Door
+	remote                            *remoteAccounts   // nil: the accounts are here
+	login                             *authproto.Client // as remote
+	links                             []io.Closer
+
+	handler *management.Handler
 
 	state runState
 }
@@ -116,9 +119,10 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	if o.OpenEngine == nil {
 		h.o.OpenEngine = h.openLog
 	}
-	if h.lock, err = takeLock(ctx, h.conf, o.LockWait); err != nil {
+	if h.lock, err = takeLock(ctx, &h.o); err != nil {
 		return nil, err
 	}
+	h.openLinks()
 	if err := h.openRooms(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -139,13 +143,41 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s: the house is in use by process %s; stop that one first, or name another directory with --dir", e.Dir, e.PID)
 }
 
-// takeLock waits for the lock of the directory.
-func takeLock(ctx context.Context, c *config.Config, wait time.Duration) (io.Closer, error) {
-	if err := os.MkdirAll(c.RunPath(""), 0o700); err != nil {
+// takeLock waits for the lock of the directory; of a house that is split, for those of its rooms.
+func takeLock(ctx context.Context, o *Options) (io.Closer, error) {
+	if err := os.MkdirAll(o.Config.RunPath(""), 0o700); err != nil {
 		return nil, fmt.Errorf("open house: %w", err)
 	}
-	name := c.RunPath(LockName)
-	for end := time.Now().Add(wait); ; {
+	if !o.Linked || o.Rooms == All {
+		return lockFile(ctx, o, LockName)
+	}
+	var held locks
+	for _, n := range roomNames {
+		if o.Rooms&n.room == 0 {
+			continue
+		}
+		l, err := lockFile(ctx, o, n.name+"."+LockName)
+		if err != nil {
+			return nil, errors.Join(err, held.Close())
+		}
+		held = append(held, l)
+	}
+	return held, nil
+}
+
+type locks []io.Closer
+
+func (ls locks) Close() error {
+	var errs []error
+	for _, l := range ls {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func lockFile(ctx context.Context, o *Options, file string) (io.Closer, error) {
+	name := o.Config.RunPath(file)
+	for end := time.Now().Add(o.LockWait); ; {
 		l, err := disk.OS{}.Lock(name)
 		if err == nil {
 			return l, nil
@@ -154,7 +186,7 @@ func takeLock(ctx context.Context, c *config.Config, wait time.Duration) (io.Clo
 			return nil, fmt.Errorf("open house: %w", err)
 		}
 		if time.Now().After(end) {
-			return nil, &LockedError{Dir: c.Dir, PID: holder(name)}
+			return nil, &LockedError{Dir: o.Config.Dir, PID: holder(name)}
 		}
 		select {
 		case <-ctx.Done():
@@ -179,6 +211,9 @@ func holder(name string) string {
 func (h *House) Close() error {
 	h.close.Do(func() { close(h.closed) })
 	var errs []error
+	for _, l := range h.links {
+		errs = append(errs, l.Close())
+	}
 	if h.mailbox != nil {
 		errs = append(errs, h.mailbox.Close())
 	}

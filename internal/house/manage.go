@@ -14,6 +14,7 @@ import (
 // managementConfig tells management about the rooms that are open.
 func (h *House) managementConfig() management.Config {
 	c := management.Config{House: about{h}, Keys: keys{h}, Log: h.log.With("room", "management")}
+	c.Elsewhere = h.elsewhere()
 	if h.accounts != nil {
 		p := h.people()
 		c.Domains, c.People, c.Aliases, c.MakePassword = p, p, p, h.accounts.GeneratePassword

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/samotop/samotop/accounts"
+	"github.com/samotop/samotop/guard"
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mailbox"
 	"github.com/samotop/samotop/qm"
@@ -39,21 +40,29 @@ func (h *House) openRooms(ctx context.Context) error {
 			Log: h.log.With("room", "accounts")}); err != nil {
 			return fmt.Errorf("open accounts: %w", err)
 		}
+		h.rules = h.accounts
 	}
 	if h.o.Rooms&Mails != 0 {
 		limits := mailbox.Limits{}
 		if h.conf.MTA.MaxMessageBytes > 256<<20 { // its default
 			limits.MessageOctets = h.conf.MTA.MaxMessageBytes
 		}
-		if h.mailbox, err = mailbox.Open(ctx, mailbox.Config{Engine: h.engines[mailsDB], Directory: directory{h.accounts},
+		if h.mailbox, err = mailbox.Open(ctx, mailbox.Config{Engine: h.engines[mailsDB], Directory: directory{h.rules},
 			Limits: limits, Log: h.log.With("room", "mailbox")}); err != nil {
 			return fmt.Errorf("open mailbox: %w", err)
 		}
+	}
+	if h.mailbox != nil {
+		h.mailboxDoor = h.mailbox.Door()
 	}
 	if h.o.Rooms&Queue != 0 {
 		if err := h.openQueue(ctx); err != nil {
 			return fmt.Errorf("open queue: %w", err)
 		}
+		h.queueDoor = h.signedQueue()
+	}
+	if h.o.Rooms&Guard != 0 {
+		h.guardDoor = guard.New(guard.Config{Rules: guardRules{h.rules}, MaxRecipients: h.conf.MTA.MaxRecipients, Log: h.log.With("room", "guard")})
 	}
 	return nil
 }
@@ -129,15 +138,15 @@ func (h *House) openQueue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	local := mail.Unassigned // the queue is only looked at
-	if h.mailbox != nil {
-		local = h.mailbox.Door()
+	local := h.mailboxDoor
+	if local == nil {
+		local = mail.Unassigned // the queue is only looked at
 	}
 	routes := make([]qm.Route, len(h.conf.Routes))
 	for i, r := range h.conf.Routes {
 		routes[i] = qm.Route{Domain: r.Domain, To: r.To}
 	}
-	h.queue, err = qm.Open(ctx, qm.Config{Engine: h.engines[queueDB], Local: local, Rules: queueRules{h.accounts},
+	h.queue, err = qm.Open(ctx, qm.Config{Engine: h.engines[queueDB], Local: local, Rules: queueRules{h.rules},
 		Resolver: res, Routes: routes, Hostname: h.conf.Hostname, TLS: conf, Dial: h.o.Dial, Schedule: h.o.Schedule, Sign: h.signReport(),
 		Log: h.log.With("room", "qm")})
 	return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -44,12 +43,14 @@ type service struct {
 // new sessions, those that run finish within DrainTime or are told to come back, what is queued is on disk. It
 // returns nil after a drain, ErrFenced with the cause if a database stopped. Close comes next.
 func (h *House) Serve(ctx context.Context, ready func()) error {
-	if h.o.Rooms != All {
+	if h.o.Rooms != All && !h.o.Linked {
 		return errors.New("serve: not all rooms are open")
 	}
-	var err error
-	if h.keeper, err = certs.Open(certs.Config{CertFile: h.conf.TLS.Cert, KeyFile: h.conf.TLS.Key, Log: h.log.With("part", "tls")}); err != nil {
-		return err
+	if h.has(MTA | MSA | Mails) { // who ends TLS
+		var err error
+		if h.keeper, err = certs.Open(certs.Config{CertFile: h.conf.TLS.Cert, KeyFile: h.conf.TLS.Key, Log: h.log.With("part", "tls")}); err != nil {
+			return err
+		}
 	}
 	services, err := h.services()
 	if err != nil {
@@ -115,11 +116,16 @@ func (h *House) run(ctx context.Context, services []service, ready func()) error
 			}
 		})
 	}
-	wg.Go(func() {
-		if err := h.queue.Run(work); err != nil && !h.isStopping() {
-			failed <- fmt.Errorf("queue: %w", err)
-		}
-	})
+	if h.queue != nil {
+		wg.Go(func() {
+			if err := h.queue.Run(work); err != nil && !h.isStopping() {
+				failed <- fmt.Errorf("queue: %w", err)
+			}
+		})
+	}
+	if h.remote != nil {
+		wg.Go(func() { h.remote.c.Follow(work) })
+	}
 	for name, e := range h.engines {
 		if m, ok := e.(store.Maintainer); ok {
 			wg.Go(func() { h.collect(work, name, m) })
@@ -177,11 +183,13 @@ func (h *House) drain(services []service, cause error) {
 			s.listener.Close() // closed already, unless its server never came to serve it
 		})
 	}
-	wg.Go(func() {
-		if err := h.queue.Drain(ctx); err != nil {
-			h.log.Warn("deliveries were cut off; they are tried again at the next start", "err", err)
-		}
-	})
+	if h.queue != nil {
+		wg.Go(func() {
+			if err := h.queue.Drain(ctx); err != nil {
+				h.log.Warn("deliveries were cut off; they are tried again at the next start", "err", err)
+			}
+		})
+	}
 	wg.Wait()
 	for _, s := range services {
 		if s.name == controlName {
@@ -195,24 +203,21 @@ func (h *House) drain(services []service, cause error) {
 
 const controlName = "control"
 
-// control serves the verbs on the control socket.
-func (h *House) control() planned {
-	srv := &http.Server{Handler: h.handler, ReadHeaderTimeout: controlHeaderTime, IdleTimeout: controlIdleTime,
-		MaxHeaderBytes: controlHeaderOctets}
-	return planned{name: controlName, network: "unix", address: h.conf.RunPath(config.Control), mode: 0o600,
-		serve: func(_ context.Context, l net.Listener) error {
-			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return err
+// control serves the verbs: on the control socket, and in a house that is split on a socket for each room, where the
+// management room asks.
+func (h *House) control() []planned {
+	var out []planned
+	if h.has(Management) {
+		out = append(out, h.http(controlName, h.conf.RunPath(config.Control), 0o600, h.handler))
+	}
+	if h.o.Rooms != All {
+		for _, n := range roomNames {
+			if h.has(n.room) && n.room != Management {
+				out = append(out, h.http(controlName, h.conf.RunPath(config.RoomControl(n.name)), 0o600, h.handler))
 			}
-			return nil
-		},
-		shutdown: func(ctx context.Context) error {
-			if err := srv.Shutdown(ctx); err != nil {
-				srv.Close()
-				return err
-			}
-			return nil
-		}}
+		}
+	}
+	return out
 }
 
 // Healthy returns why the house could not keep mail, or nil.

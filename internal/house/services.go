@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/samotop/samotop/accounts/authproto"
-	"github.com/samotop/samotop/guard"
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/internal/config"
 	"github.com/samotop/samotop/mail"
@@ -42,28 +41,46 @@ type planned struct {
 	shutdown               func(ctx context.Context) error
 }
 
-// services makes the servers, in front of the doors of the rooms.
+// services makes the servers, in front of the doors of the rooms of this process.
 func (h *House) services() ([]planned, error) {
-	conf := h.keeper.ServerConfig()
+	var conf *tls.Config
+	if h.keeper != nil {
+		conf = h.keeper.ServerConfig()
+	}
 	auth := h.authenticator()
-	var out []planned
-	for _, part := range []func(*tls.Config, mail.Authenticator) ([]planned, error){h.mta, h.msa, h.lmtp, h.imap, h.auth} {
-		p, err := part(conf, auth)
+	out := h.control()
+	for _, part := range []struct {
+		room Rooms
+		make func(*tls.Config, mail.Authenticator) ([]planned, error)
+	}{{MTA, h.mta}, {MSA, h.msa}, {Mails, h.lmtp}, {Mails, h.imap}, {Accounts, h.auth}, {All, h.doors}} {
+		if !h.has(part.room) {
+			continue
+		}
+		p, err := part.make(conf, auth)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, p...)
 	}
-	return append(out, h.control()), nil
+	return out, nil
 }
 
 // authenticator is shared by submission and IMAP, so that guessing is slowed across both.
 func (h *House) authenticator() mail.Authenticator {
+	if h.accounts == nil {
+		return h.login
+	}
 	return sasl.New(sasl.Config{
 		Credentials: h.accounts, Secret: h.accounts.Secret(), ScramIterations: h.o.Hash.ScramIterations,
 		PlaintextLoopback: h.conf.Mailbox.PlaintextLoopback,
-		ServerCertificate: func(s *mail.Session) *x509.Certificate { return h.keeper.Shown(s.Start) },
-		Log:               h.log.With("part", "sasl"),
+		ServerCertificate: func(s *mail.Session) *x509.Certificate {
+			if h.keeper == nil {
+				return nil
+			}
+			return h.keeper.Shown(s.Start)
+		},
+		Channel: authproto.Channel,
+		Log:     h.log.With("part", "sasl"),
 	})
 }
 
@@ -71,8 +88,7 @@ func (h *House) authenticator() mail.Authenticator {
 func (h *House) mta(conf *tls.Config, _ mail.Authenticator) ([]planned, error) {
 	door, err := mta.New(mta.Config{
 		Hostname: h.conf.Hostname,
-		Guard:    guard.New(guard.Config{Rules: guardRules{h.accounts}, MaxRecipients: h.conf.MTA.MaxRecipients, Log: h.log.With("room", "guard")}),
-		Mailbox:  h.mailbox.Door(), Queue: h.queueDoor(), Log: h.log.With("room", "mta"),
+		Guard:    h.guardDoor, Mailbox: h.mailboxDoor, Queue: h.queueDoor, SpoolAll: !h.has(Mails), Log: h.log.With("room", "mta"),
 	})
 	if err != nil {
 		return nil, err
@@ -117,7 +133,7 @@ func trusted(nets []netip.Prefix) func(net.Addr) bool {
 
 // msa is mail from our own people, who log in first.
 func (h *House) msa(conf *tls.Config, auth mail.Authenticator) ([]planned, error) {
-	door, err := msa.New(msa.Config{Queue: h.queueDoor(), Senders: h.accounts, Hostname: h.conf.Hostname, Log: h.log.With("room", "msa")})
+	door, err := msa.New(msa.Config{Queue: h.queueDoor, Senders: h.rules, Hostname: h.conf.Hostname, Log: h.log.With("room", "msa")})
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +199,7 @@ func (h *House) imap(conf *tls.Config, auth mail.Authenticator) ([]planned, erro
 
 // auth lets Postfix, Exim or Dovecot on this machine ask who may log in.
 func (h *House) auth(_ *tls.Config, auth mail.Authenticator) ([]planned, error) {
-	srv := &authproto.Server{Auth: auth, Log: h.log.With("room", "accounts")}
+	srv := &authproto.Server{Auth: auth, Bound: true, Log: h.log.With("room", "accounts")}
 	return []planned{{name: "auth", network: "unix", address: h.conf.RunPath(config.AuthSocket), mode: 0o660,
 		serve: srv.Serve, shutdown: func(context.Context) error { return nil }}}, nil // it ends with the context of Serve
 }

@@ -14,8 +14,8 @@ func (h *House) signer() *mailauth.Signer {
 		Log: h.log.With("part", "signer")}
 }
 
-// queueDoor is the way into the queue: what changes the content stands in front of the signature, nothing behind it.
-func (h *House) queueDoor() mail.Door {
+// signedQueue is the way into the queue: what changes the content stands in front of the signature, nothing behind it.
+func (h *House) signedQueue() mail.Door {
 	return h.signer().Middleware()(h.queue.Door())
 }
 

@@ -1,0 +1,97 @@
+package house
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"time"
+
+	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/management"
+)
+
+// nouns tells which room answers the verbs of a noun.
+var nouns = map[string]Rooms{"domain": Accounts, "account": Accounts, "alias": Accounts, "queue": Queue}
+
+// owners are the rooms with a database.
+const owners = Accounts | Mails | Queue
+
+// askTime is how long another room may take to say how it is.
+const askTime = 2 * time.Second
+
+// roomControl connects to the verbs of a room in another process.
+func (h *House) roomControl(room string) func(ctx context.Context) (net.Conn, error) {
+	path := h.conf.RunPath(config.RoomControl(room))
+	return func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, path) }
+}
+
+// askOwners calls f with a client for each room that owns a database in another process.
+func (h *House) askOwners(f func(room string, c management.Client) error) error {
+	if !h.o.Linked || !h.has(Management) { // the others answer for themselves alone
+		return nil
+	}
+	for _, n := range roomNames {
+		if h.has(n.room) || n.room&owners == 0 {
+			continue
+		}
+		client := management.Over(h.roomControl(n.name))
+		err := f(n.name, management.Client{HTTP: client})
+		client.CloseIdleConnections()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// elsewhere hands a verb to the process of its room.
+func (h *House) elsewhere() func(verb string) http.Handler {
+	if !h.o.Linked || !h.has(Management) {
+		return nil
+	}
+	proxies := map[Rooms]http.Handler{}
+	for _, n := range roomNames {
+		if !h.has(n.room) {
+			proxies[n.room] = h.proxy(n.name)
+		}
+	}
+	return func(verb string) http.Handler {
+		noun, _, _ := strings.Cut(verb, "/")
+		return proxies[nouns[noun]]
+	}
+}
+
+func (h *House) proxy(room string) http.Handler {
+	dial := h.roomControl(room)
+	return &httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", room },
+		Transport:     &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }},
+		FlushInterval: -1, // progress is told as it comes
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_ = json.NewEncoder(w).Encode(map[string]any{"error": &management.Error{Kind: management.Unavailable, Thing: "room " + room,
+				Cause: "does not answer: " + err.Error(), Remedy: "start it with \"samotop serve " + room + "\""}}) // whoever asked has gone
+		},
+	}
+}
+
+// roomStates tells of each room whether it is there.
+func (h *House) roomStates(ctx context.Context) []management.Room {
+	var out []management.Room
+	for _, n := range roomNames {
+		r := management.Room{Name: n.name, Here: h.has(n.room), Up: h.has(n.room)}
+		if !r.Here && h.o.Linked && h.has(Management) {
+			ctx, cancel := context.WithTimeout(ctx, askTime)
+			if conn, err := h.roomControl(n.name)(ctx); err == nil {
+				conn.Close()
+				r.Up = true
+			}
+			cancel()
+		}
+		out = append(out, r)
+	}
+	return out
+}
