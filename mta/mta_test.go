@@ -29,6 +29,7 @@ func refuse(code int, e mail.Enhanced) *mail.Reply { return mail.NewReply(code, 
 // house is an MTA between recorders.
 type house struct {
 	guard, mailbox, queue mailtest.Recorder
+	spoolAll              bool
 	door                  *mta.MTA
 }
 
@@ -40,7 +41,7 @@ func newHouse(t *testing.T, h *house) *house {
 	var n atomic.Int64
 	door, err := mta.New(mta.Config{
 		Hostname: "mx.test", Guard: &h.guard, Mailbox: &h.mailbox, Queue: &h.queue,
-		SpoolMemoryOctets: 64, SpoolDir: t.TempDir(), MaxHops: 3, MaxTargets: 5,
+		SpoolAll: h.spoolAll, SpoolMemoryOctets: 64, SpoolDir: t.TempDir(), MaxHops: 3, MaxTargets: 5,
 		NewID: func() string { return fmt.Sprintf("id%d", n.Add(1)) },
 	})
 	if err != nil {
@@ -207,6 +208,45 @@ func TestOneAnswer(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The answer of a Mailbox in another process was lost: the queue gets the message under the same delivery id.
+func TestLostAnswer(t *testing.T) {
+	lost := func([]mail.Recipient) ([]mail.Reply, error) {
+		return nil, mail.NewReply(451, mail.Enhanced{4, 4, 2}, "gone").Because(mail.ErrUnknownOutcome)
+	}
+	for name, x := range map[string]struct {
+		to    []string
+		queue error
+		code  int
+	}{
+		"one":                   {to: []string{"a@our.test"}, code: 250},
+		"two":                   {to: []string{"both@our.test"}, code: 250},
+		"the queue is gone too": {to: []string{"a@our.test"}, queue: errors.New("gone"), code: 451},
+	} {
+		h := &house{spoolAll: true, mailbox: mailtest.Recorder{OnCommit: lost}}
+		h.queue.OnRecipient = func(*mail.Recipient) error { return x.queue }
+		newHouse(t, h)
+		_, end, err := h.send(t, new(mail.Session), "text\r\n", x.to...)
+		if err == nil {
+			err = &end[0]
+		}
+		if got := mail.AsReply(err).Code; got != x.code {
+			t.Errorf("%s: answered %d, want %d", name, got, x.code)
+		}
+		if x.queue != nil {
+			continue
+		}
+		queued := h.queue.Messages()
+		if len(queued) != 1 || !bytes.HasSuffix(queued[0].Content, []byte("text\r\n")) {
+			t.Fatalf("%s: queued %d messages", name, len(queued))
+		}
+		for i, r := range queued[0].To {
+			if want := fmt.Sprintf("id1.%d", i); r.DeliveryID != want {
+				t.Errorf("%s: delivery id %q, want %q", name, r.DeliveryID, want)
+			}
+		}
 	}
 }
 

@@ -123,18 +123,22 @@ const (
 	flagWarned
 	flagExpanded
 	flagFinal
+	flagDelivery // the recipient came with a delivery id
 )
 
 func (m *recipientRow) encode() []byte {
 	w := make(writer, 0, 160)
 	w.byte(version)
 	w.byte(flag(m.target.Remote, flagRemote) | flag(m.held, flagHeld) | flag(m.warned, flagWarned) |
-		flag(m.expanded, flagExpanded) | flag(m.final, flagFinal))
+		flag(m.expanded, flagExpanded) | flag(m.final, flagFinal) | flag(m.rcpt.DeliveryID != "", flagDelivery))
 	w.address(m.rcpt.Address)
 	w.byte(byte(m.rcpt.Notify))
 	w.string(m.rcpt.Original)
 	w.time(m.rcpt.RRVS)
 	w.params(m.rcpt.Params)
+	if m.rcpt.DeliveryID != "" {
+		w.string(m.rcpt.DeliveryID)
+	}
 	w.address(m.target.Address)
 	w.string(m.target.Folder)
 	w.string(m.dest)
@@ -156,6 +160,9 @@ func decodeRecipient(b []byte) (*recipientRow, error) {
 	m := &recipientRow{held: flags&flagHeld != 0, warned: flags&flagWarned != 0, expanded: flags&flagExpanded != 0, final: flags&flagFinal != 0}
 	m.rcpt.Address, m.rcpt.Notify, m.rcpt.Original = r.address(), mail.Notify(r.byte()), r.string()
 	m.rcpt.RRVS, m.rcpt.Params = r.time(), r.params()
+	if flags&flagDelivery != 0 {
+		m.rcpt.DeliveryID = r.string()
+	}
 	m.target = mail.Target{Address: r.address(), Folder: r.string(), Remote: flags&flagRemote != 0}
 	m.dest, m.due, m.attempts = r.string(), r.uint(), int(r.uint()&(1<<31-1))
 	m.last = Attempt{Time: r.time(), Host: r.string(), TLS: r.string(), Reply: r.reply()}

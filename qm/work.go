@@ -131,7 +131,10 @@ func (q *QM) hand(ctx context.Context, m *message, es []*entry) (replies []mail.
 	for i, e := range es {
 		rcpt := e.row.rcpt
 		rcpt.Address, rcpt.Folder = e.row.target.Address, e.row.target.Folder
-		rcpt.DeliveryID = m.id.String() + "." + itoa(int(e.n))
+		// Who handed the recipient to us under an id may have delivered it already. What several targets came of needs an id each.
+		if rcpt.DeliveryID == "" || e.row.expanded {
+			rcpt.DeliveryID = m.id.String() + "." + itoa(int(e.n))
+		}
 		if err := tx.Recipient(ctx, &rcpt); err != nil {
 			refused[i] = mail.AsReply(err)
 			continue

@@ -46,7 +46,7 @@ type Config struct {
 	MSA      MSA
 	Mailbox  Mailbox
 	Routes   []Route
-	Links    map[string]string // where rooms of other processes are: paths of sockets; see Link
+	Links    map[string]string `json:",omitempty"` // where rooms of other processes are: paths of sockets; see Link
 	Files    []string          // what was read, in order
 }
 
