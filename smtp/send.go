@@ -16,6 +16,10 @@ type Message struct {
 	Trace   []mail.Field  // in front of Body, the last on top
 	Body    io.Reader     // content: CRLF lines unless Sender.Body is mail.BodyBinary; read once, streamed
 	Size    int64         // octets of Body; 0: unknown (Sender.Size is then announced, if set)
+	// Recode allows 8-bit or binary content to be re-encoded (message.Recoding) where the server does not take it; without
+	// it such a message is refused. It is for content that nobody has signed. Body must be an io.ReadSeeker at its
+	// beginning.
+	Recode bool
 }
 
 // Result tells what became of a message. The peer has taken responsibility for exactly those recipients whose
@@ -83,6 +87,14 @@ func (c *Client) Send(ctx context.Context, m *Message) (*Result, error) {
 func (s *sending) run() error {
 	for i := len(s.m.Trace) - 1; i >= 0; i-- {
 		s.prefix = s.m.Trace[i].Append(s.prefix)
+	}
+	stop, refusal, err := s.recode()
+	defer stop()
+	if refusal != nil {
+		s.all("", refusal)
+	}
+	if refusal != nil || err != nil {
+		return err
 	}
 	first, ok := s.plan()
 	if !ok {

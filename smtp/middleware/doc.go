@@ -11,6 +11,6 @@
 //
 // # Promises
 //
-// What the Door behind can do (prepare, amend, be closed) can be done through each middleware. None of them holds
-// content. All are safe for concurrent use.
+// What the Door behind can do (prepare, amend, be closed) can be done through each middleware. None holds content
+// but Recode, which says how much. All are safe for concurrent use.
 package middleware
