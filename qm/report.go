@@ -37,7 +37,7 @@ func (q *QM) addReport(ctx context.Context, b *store.Batch, c *change) error {
 	b.Blobs = append(b.Blobs, staged)
 	b.Deletes = false
 	row := &messageRow{arrival: now, report: true, size: out.n, trace: out.trace, msgID: "<" + q.reportID(id) + ">",
-		sender: mail.Sender{Size: out.n, Body: mail.Body8Bit, UTF8: sender.Address.UTF8()}, origin: origin{session: c.m.row.origin.session, service: "qm"}}
+		sender: mail.Sender{Size: out.n, Body: mail.Body8Bit, UTF8: sender.Address.UTF8(), RequireTLS: sender.RequireTLS}, origin: origin{session: c.m.row.origin.session, service: "qm"}}
 	m := &message{id: id, row: row, body: out.body}
 	var rcpts []*recipientRow
 	for _, t := range targets {
@@ -108,7 +108,8 @@ func (q *QM) writeReport(w io.Writer, c *change, id ID, original io.Reader) erro
 		r.Recipients = append(r.Recipients, d)
 	}
 	ret := m.sender.Ret
-	if c.told[0].action != toldFailed { // RFC 3461 section 4.3: only of a failure is the whole returned
+	// RFC 3461 section 4.3: only of a failure is the whole returned. RFC 8689 section 5: nor of what asked for REQUIRETLS.
+	if c.told[0].action != toldFailed || m.sender.RequireTLS {
 		ret = mail.RetHeaders
 	}
 	return dsn.Write(w, r, dsn.Options{To: m.sender.Address, MessageID: q.reportID(id), Date: q.now(), UTF8: m.sender.UTF8,

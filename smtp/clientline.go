@@ -109,7 +109,7 @@ func (c *Client) promiseParams(from *mail.Sender, put func(string)) *mail.Reply 
 		put("AUTH=" + mail.EncodeXtext(from.Auth))
 	}
 	if from.RequireTLS { // RFC 8689 section 4.2.1
-		if c.state == nil || !c.ext.Has("REQUIRETLS") {
+		if c.state == nil && !c.d.Trusted || !c.ext.Has("REQUIRETLS") {
 			return mail.NewReply(550, mail.Enhanced{5, 7, 30}, "Message asks for REQUIRETLS, and %s does not offer it", c.name)
 		}
 		put("REQUIRETLS")

@@ -29,6 +29,11 @@ const (
 const DefaultExtensions = ExtPipelining | ExtSize | Ext8BitMIME | ExtChunking | ExtSMTPUTF8 |
 	ExtEnhancedStatusCodes | ExtLimits
 
+// LinkExtensions are what a link between rooms of one house has to carry: all that an envelope may hold. On a trusted
+// connection REQUIRETLS is offered without TLS, too: a socket of this machine is no network.
+const LinkExtensions = DefaultExtensions | ExtBinaryMIME | ExtDSN | ExtRequireTLS | ExtPriority | ExtDeliverBy |
+	ExtFutureRelease | ExtRRVS | ExtNoSoliciting
+
 // Extensions are what a server said in its reply to EHLO: keyword in upper case to its parameters.
 type Extensions map[string]string
 

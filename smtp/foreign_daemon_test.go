@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,7 +69,8 @@ func daemon(t *testing.T, socket, logFile, program string, args ...string) {
 		}
 	})
 	for range 1000 {
-		if _, err := os.Stat(socket); err == nil {
+		if conn, err := net.Dial("unix", socket); err == nil { // the file is there a moment before somebody listens
+			conn.Close()
 			return
 		}
 		select {

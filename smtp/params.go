@@ -152,7 +152,7 @@ func mailParam(from *mail.Sender, extra *mailParams, ru *rules, k, v string, has
 		from.EnvelopeID = id
 	case k == "AUTH" && (ru.auth || ru.trusted):
 		return authParam(from, ru, v)
-	case k == "REQUIRETLS" && ru.has(ExtRequireTLS) && ru.tls: // RFC 8689 section 2
+	case k == "REQUIRETLS" && ru.has(ExtRequireTLS) && (ru.tls || ru.trusted): // RFC 8689 section 2
 		from.RequireTLS = true
 		return noValue(k, has)
 	case k == "MT-PRIORITY" && ru.has(ExtPriority):

@@ -154,7 +154,7 @@ func (ses *session) keywords(mechs []string) []string {
 		time.Now().Add(ses.set.maxHold).UTC().Format(time.RFC3339))
 	add(ExtRRVS, "RRVS")
 	add(ExtNoSoliciting, strings.TrimSpace("NO-SOLICITING "+strings.Join(ses.srv.NoSoliciting, ",")))
-	if ses.s.TLS != nil {
+	if ses.s.TLS != nil || ses.s.Trusted {
 		add(ExtRequireTLS, "REQUIRETLS")
 	}
 	if ses.st.offerTLS && !ses.st.tls {

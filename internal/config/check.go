@@ -41,6 +41,7 @@ func (l *loader) check() *Config {
 		Listen{"imap", anyPort(143)}, Listen{"imaps", anyPort(993)}, Listen{"lmtp", netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 24)})
 	l.lmtpOnLoopback(c.Mailbox.Listen)
 	c.Mailbox.PlaintextLoopback = value(l.raw.Mailbox.PlaintextLoopback)
+	l.proxies(c)
 	l.twice(c)
 	c.Routes = l.allRoutes()
 	c.Links = l.links()
@@ -140,6 +141,20 @@ func (l *loader) mta() MTA {
 	m.Checks = l.checks(r.Checks)
 	m.Sealers = l.sealers(value(r.Sealers))
 	return m
+}
+
+// proxies reads which rooms stand behind machines that speak the PROXY protocol. Those must be named: whoever is believed
+// can claim any address.
+func (l *loader) proxies(c *Config) {
+	for _, p := range []struct {
+		key  string
+		raw  *bool
+		into *bool
+	}{{"mta.proxy", l.raw.MTA.Proxy, &c.MTA.Proxy}, {"msa.proxy", l.raw.MSA.Proxy, &c.MSA.Proxy}, {"mailbox.proxy", l.raw.Mailbox.Proxy, &c.Mailbox.Proxy}} {
+		if *p.into = value(p.raw); *p.into && len(value(l.raw.MTA.Trusted)) == 0 {
+			l.fault(p.key, "name the machines that send the header, such as trusted = [\"192.0.2.7\"] in [mta]", "needs mta.trusted: whose headers should be believed is not said")
+		}
+	}
 }
 
 func (l *loader) limit(key string, v int64, given bool, least, most int64) int64 {

@@ -72,17 +72,20 @@ type MTA struct {
 	Trusted                  []netip.Prefix
 	Checks                   Checks
 	Sealers                  []string // domains whose ARC seals are believed; lower case, A-labels
+	Proxy                    bool     // connections from Trusted begin with a header of the PROXY protocol
 }
 
 // MSA is mail from our own people.
 type MSA struct {
 	Listen []Listen
 	DKIM   bool // what they send is signed
+	Proxy  bool // as MTA.Proxy, from MTA.Trusted
 }
 
 // Mailbox is IMAP, and LMTP over TCP.
 type Mailbox struct {
 	Listen            []Listen
+	Proxy             bool // as MTA.Proxy, from MTA.Trusted; not for LMTP
 	PlaintextLoopback bool // logins without TLS from this machine
 }
 

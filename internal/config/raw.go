@@ -30,17 +30,20 @@ type rawMTA struct {
 	MaxConnections           *int      `toml:"max_connections"`
 	MaxConnectionsPerAddress *int      `toml:"max_connections_per_address"`
 	Trusted                  *[]string `toml:"trusted"`
+	Proxy                    *bool     `toml:"proxy"`
 	Checks                   any       `toml:"checks"`
 	Sealers                  *[]string `toml:"sealers"`
 }
 
 type rawMSA struct {
 	Listen *[]string `toml:"listen"`
+	Proxy  *bool     `toml:"proxy"`
 	DKIM   *bool     `toml:"dkim"`
 }
 
 type rawMailbox struct {
 	Listen            *[]string `toml:"listen"`
+	Proxy             *bool     `toml:"proxy"`
 	PlaintextLoopback *bool     `toml:"plaintext_loopback"`
 }
 
@@ -80,13 +83,16 @@ func (r *raw) merge(later *raw) {
 	over(&r.MTA.MaxConnections, later.MTA.MaxConnections)
 	over(&r.MTA.MaxConnectionsPerAddress, later.MTA.MaxConnectionsPerAddress)
 	over(&r.MTA.Trusted, later.MTA.Trusted)
+	over(&r.MTA.Proxy, later.MTA.Proxy)
 	if later.MTA.Checks != nil {
 		r.MTA.Checks = later.MTA.Checks
 	}
 	over(&r.MTA.Sealers, later.MTA.Sealers)
 	over(&r.MSA.Listen, later.MSA.Listen)
+	over(&r.MSA.Proxy, later.MSA.Proxy)
 	over(&r.MSA.DKIM, later.MSA.DKIM)
 	over(&r.Mailbox.Listen, later.Mailbox.Listen)
+	over(&r.Mailbox.Proxy, later.Mailbox.Proxy)
 	over(&r.Mailbox.PlaintextLoopback, later.Mailbox.PlaintextLoopback)
 	l, m := &r.Links, &later.Links
 	for _, p := range [][2]**string{

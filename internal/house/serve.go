@@ -68,6 +68,9 @@ func (h *House) bind(ctx context.Context, services []planned) ([]service, error)
 	var out []service
 	for _, p := range services {
 		l, err := h.listen(ctx, p)
+		if err == nil && p.proxy {
+			l = newProxied(l, trusted(h.conf.MTA.Trusted), h.log.With("part", "proxy"))
+		}
 		if err != nil {
 			for _, s := range out {
 				s.listener.Close()

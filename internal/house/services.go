@@ -29,8 +29,8 @@ var (
 // What is offered is what the rooms behind keep: NOTIFY=SUCCESS goes by the queue, which reports; the queue also holds
 // back and counts down. LMTP answers for each recipient itself and needs none of it.
 const (
-	extensionsIn  = smtp.DefaultExtensions | smtp.ExtDSN
-	extensionsOut = smtp.DefaultExtensions | smtp.ExtDSN | smtp.ExtPriority | smtp.ExtDeliverBy | smtp.ExtFutureRelease
+	extensionsIn  = smtp.DefaultExtensions | smtp.ExtDSN | smtp.ExtBinaryMIME | smtp.ExtRequireTLS
+	extensionsOut = extensionsIn | smtp.ExtPriority | smtp.ExtDeliverBy | smtp.ExtFutureRelease
 )
 
 // planned is a listener to be opened, and what serves it.
@@ -39,6 +39,7 @@ type planned struct {
 	mode                   os.FileMode // of a Unix socket
 	serve                  func(ctx context.Context, l net.Listener) error
 	shutdown               func(ctx context.Context) error
+	proxy                  bool // behind machines that speak the PROXY protocol
 }
 
 // services makes the servers, in front of the doors of the rooms of this process.
@@ -103,7 +104,7 @@ func (h *House) mta(conf *tls.Config, _ mail.Authenticator) ([]planned, error) {
 	}
 	srv := h.smtp("mta", conf)
 	srv.Door, srv.Trusted, srv.Extensions = chain, trusted(h.conf.MTA.Trusted), extensionsIn
-	return each(h.conf.MTA.Listen, func(config.Listen) (string, server) { return "smtp", srv }), nil
+	return each(h.conf.MTA.Listen, h.conf.MTA.Proxy, func(config.Listen) (string, server) { return "smtp", srv }), nil
 }
 
 // smtp makes a server with the limits of the configuration.
@@ -133,7 +134,11 @@ func trusted(nets []netip.Prefix) func(net.Addr) bool {
 
 // msa is mail from our own people, who log in first.
 func (h *House) msa(conf *tls.Config, auth mail.Authenticator) ([]planned, error) {
-	door, err := msa.New(msa.Config{Queue: h.queueDoor, Senders: h.rules, Hostname: h.conf.Hostname, Log: h.log.With("room", "msa")})
+	out, err := h.outgoing()
+	if err != nil {
+		return nil, err
+	}
+	door, err := msa.New(msa.Config{Queue: out, Senders: h.rules, Hostname: h.conf.Hostname, Log: h.log.With("room", "msa")})
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +148,7 @@ func (h *House) msa(conf *tls.Config, auth mail.Authenticator) ([]planned, error
 		return srv
 	}
 	plain, implicit := make(false), make(true)
-	return each(h.conf.MSA.Listen, func(l config.Listen) (string, server) {
+	return each(h.conf.MSA.Listen, h.conf.MSA.Proxy, func(l config.Listen) (string, server) {
 		if l.TLS() {
 			return "submissions", implicit
 		}
@@ -153,13 +158,13 @@ func (h *House) msa(conf *tls.Config, auth mail.Authenticator) ([]planned, error
 
 // lmtp is the mailbox's own door. On the socket the peers are ours: they may say what they know about a message.
 func (h *House) lmtp(*tls.Config, mail.Authenticator) ([]planned, error) {
-	make := func(trusted func(net.Addr) bool) *smtp.Server {
-		return &smtp.Server{Door: h.mailbox.Door(), LMTP: true, Hostname: h.conf.Hostname, Service: "mailbox",
+	make := func(trusted func(net.Addr) bool, ext smtp.Extension) *smtp.Server {
+		return &smtp.Server{Door: h.mailboxDoor, LMTP: true, Extensions: ext, Hostname: h.conf.Hostname, Service: "mailbox",
 			MaxMessageOctets: h.conf.MTA.MaxMessageBytes, MaxRecipients: h.conf.MTA.MaxRecipients, MaxTransactions: lmtpTransactions,
 			MaxConnectionsPerAddress: lmtpConnections, Trusted: trusted, Log: h.log.With("room", "mailbox")}
 	}
-	socket := make(func(net.Addr) bool { return true })
-	tcp := make(nil)
+	socket := make(func(net.Addr) bool { return true }, smtp.LinkExtensions)
+	tcp := make(nil, smtp.DefaultExtensions|smtp.ExtBinaryMIME)
 	out := []planned{{name: "lmtp", network: "unix", address: h.conf.RunPath(config.LMTPSocket), mode: 0o660,
 		serve: socket.Serve, shutdown: socket.Shutdown}}
 	for _, l := range h.conf.Mailbox.Listen {
@@ -192,7 +197,7 @@ func (h *House) imap(conf *tls.Config, auth mail.Authenticator) ([]planned, erro
 			ls = append(ls, l)
 		}
 	}
-	return each(ls, func(l config.Listen) (string, server) {
+	return each(ls, h.conf.Mailbox.Proxy, func(l config.Listen) (string, server) {
 		return l.Scheme, map[bool]server{false: plain, true: implicit}[l.TLS()]
 	}), nil
 }
@@ -210,11 +215,11 @@ type server interface {
 	Shutdown(ctx context.Context) error
 }
 
-func each(ls []config.Listen, pick func(config.Listen) (string, server)) []planned {
+func each(ls []config.Listen, proxy bool, pick func(config.Listen) (string, server)) []planned {
 	var out []planned
 	for _, l := range ls {
 		name, srv := pick(l)
-		out = append(out, planned{name: name, network: "tcp", address: l.HostPort(), serve: srv.Serve, shutdown: srv.Shutdown})
+		out = append(out, planned{name: name, network: "tcp", address: l.HostPort(), serve: srv.Serve, shutdown: srv.Shutdown, proxy: proxy})
 	}
 	return out
 }

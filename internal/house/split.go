@@ -145,17 +145,17 @@ func (h *House) channel(s *mail.Session, kind string) ([]byte, bool) {
 // doors are what the rooms of this process offer to those of others.
 func (h *House) doors(*tls.Config, mail.Authenticator) ([]planned, error) {
 	var out []planned
-	offer := func(name, socket string, door mail.Door, extensions smtp.Extension) {
+	offer := func(name, socket string, door mail.Door) {
 		srv := h.smtp(name, nil)
-		srv.Door, srv.LMTP, srv.Extensions, srv.Trusted = door, true, extensions, func(net.Addr) bool { return true }
+		srv.Door, srv.LMTP, srv.Extensions, srv.Trusted = door, true, smtp.LinkExtensions, func(net.Addr) bool { return true }
 		srv.MaxConnections, srv.MaxConnectionsPerAddress, srv.MaxTransactions = lmtpConnections, lmtpConnections, lmtpTransactions
 		out = append(out, planned{name: name, network: "unix", address: h.conf.RunPath(socket), mode: 0o660, serve: srv.Serve, shutdown: srv.Shutdown})
 	}
 	if h.has(Guard) {
-		offer("guard", guardSocket, h.guardDoor, extensionsIn)
+		offer("guard", guardSocket, h.guardDoor)
 	}
 	if h.has(Queue) {
-		offer("qm", queueSocket, h.queueDoor, extensionsOut)
+		offer("qm", queueSocket, h.queueDoor)
 	}
 	if h.has(Accounts) {
 		out = append(out, h.rulesService())

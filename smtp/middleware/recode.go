@@ -17,6 +17,7 @@ import (
 // It holds the content back until Prepare or Commit: in memory up to a limit, beyond it in a file.
 type Recode struct {
 	SevenBit          bool   // 8-bit content, too: for a next host that may not offer 8BITMIME
+	BinaryOnly        bool   // only what came as BINARYMIME, and that no further than 8-bit: for a host that delivers
 	SpoolMemoryOctets int    // of one message; 0: 256 KiB
 	SpoolDir          string // "": the directory for temporary files
 }
@@ -29,6 +30,9 @@ func (m Recode) Wrap(next mail.Door) mail.Door {
 		m.SpoolMemoryOctets = defaultSpoolOctets
 	}
 	return transactions(next, func(ctx context.Context, s *mail.Session, from mail.Sender, r mail.Receiver) (mail.Transaction, error) {
+		if m.BinaryOnly && from.Body != mail.BodyBinary {
+			return r.Begin(ctx, s, from)
+		}
 		outer := &recoding{spool: spool{memory: m.SpoolMemoryOctets, dir: m.SpoolDir}, parser: message.NewParser(message.Limits{})}
 		outer.to, from.Body = m.target(&from)
 		if outer.to.binary {
@@ -60,7 +64,7 @@ type target struct {
 func (m Recode) target(from *mail.Sender) (target, mail.Body) {
 	t := target{binary: from.Body == mail.BodyBinary}
 	switch {
-	case from.UTF8 && t.binary:
+	case t.binary && (from.UTF8 || m.BinaryOnly):
 		t.EightBit = true
 		return t, mail.Body8Bit
 	case from.UTF8:

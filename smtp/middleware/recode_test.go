@@ -24,6 +24,8 @@ func TestRecode(t *testing.T) {
 		{"long line", middleware.Recode{}, mail.Sender{}, "MIME-Version: 1.0\r\nContent-Type: a/b\r\n\r\n" + long, "MIME-Version: 1.0\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: base64\r\n\r\n" + strings.Repeat(strings.Repeat("YWFh", 19)+"\r\n", 17) + strings.Repeat("YWFh", 10) + "\r\n", mail.Body7Bit, 250},
 		{"binary", middleware.Recode{}, mail.Sender{Body: mail.BodyBinary, Size: 9}, "Content-Type: a/b\r\n\r\n\n", "Content-Type: a/b\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\nCg==\r\n", mail.Body7Bit, 250},
 		{"binary with SMTPUTF8", middleware.Recode{SevenBit: true}, mail.Sender{Body: mail.BodyBinary, UTF8: true}, "Subject: ü\r\nContent-Type: a/b\r\n\r\n\n", "Subject: ü\r\nContent-Type: a/b\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\nCg==\r\n", mail.Body8Bit, 250},
+		{"binary only", middleware.Recode{BinaryOnly: true}, mail.Sender{}, long + "\r\n", long + "\r\n", mail.Body7Bit, 250},
+		{"binary text only", middleware.Recode{BinaryOnly: true}, mail.Sender{Body: mail.BodyBinary}, "MIME-Version: 1.0\r\n\r\nü\r\n", "MIME-Version: 1.0\r\n\r\nü\r\n", mail.Body8Bit, 250},
 		{"signed", middleware.Recode{}, mail.Sender{Body: mail.BodyBinary}, "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\nü\r\n--b--\r\n", "", 0, 554},
 		{"header", middleware.Recode{}, mail.Sender{Body: mail.BodyBinary}, "A: b\nC: d\r\n\r\n\x00", "", 0, 554},
 	} {

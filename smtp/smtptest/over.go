@@ -15,9 +15,8 @@ import (
 func trusting(d mail.Door) *smtp.Server {
 	return &smtp.Server{
 		Door: d, LMTP: true, Hostname: "door.test", Service: "test",
-		Trusted: func(net.Addr) bool { return true },
-		Extensions: smtp.DefaultExtensions | smtp.ExtBinaryMIME | smtp.ExtDSN | smtp.ExtRequireTLS | smtp.ExtPriority |
-			smtp.ExtDeliverBy | smtp.ExtFutureRelease | smtp.ExtRRVS | smtp.ExtNoSoliciting,
+		Trusted:    func(net.Addr) bool { return true },
+		Extensions: smtp.LinkExtensions,
 	}
 }
 
