@@ -45,6 +45,7 @@ func (l *loader) check() *Config {
 	l.twice(c)
 	c.Routes = l.allRoutes()
 	c.Links = l.links()
+	c.Metrics = l.metrics()
 	return c
 }
 
@@ -247,6 +248,19 @@ func (l *loader) twice(c *Config) {
 			seen[hp] = room.key
 		}
 	}
+}
+
+func (l *loader) metrics() Metrics {
+	if l.raw.Metrics.Listen == nil {
+		return Metrics{}
+	}
+	m := Metrics{Listen: l.listen("metrics.listen", l.raw.Metrics.Listen, []string{"http"}, Listen{"http", netip.MustParseAddrPort("127.0.0.1:9125")})}
+	for _, a := range m.Listen {
+		if !a.Addr.Addr().IsLoopback() {
+			l.fault("metrics.listen", "use a loopback address such as http://127.0.0.1:9125, or the socket "+RunDir+"/"+Telemetry, "%s could be read by anybody", a)
+		}
+	}
+	return m
 }
 
 // links are sockets of rooms in processes of their own. MTA, MSA and management are asked by nobody inside.

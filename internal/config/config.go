@@ -27,6 +27,7 @@ const (
 	LMTPSocket = "lmtp.sock"
 	Control    = "control.sock"
 	AuthSocket = "accounts.sock" // the Dovecot auth protocol
+	Telemetry  = "metrics.sock"  // metrics and health by HTTP
 )
 
 // Limits on what is read.
@@ -46,6 +47,7 @@ type Config struct {
 	MSA      MSA
 	Mailbox  Mailbox
 	Routes   []Route
+	Metrics  Metrics           `json:",omitzero"`
 	Links    map[string]string `json:",omitempty"` // where rooms of other processes are: paths of sockets; see Link
 	Files    []string          // what was read, in order
 }
@@ -88,6 +90,9 @@ type Mailbox struct {
 	Proxy             bool // as MTA.Proxy, from MTA.Trusted; not for LMTP
 	PlaintextLoopback bool // logins without TLS from this machine
 }
+
+// Metrics is for Prometheus, beside the socket DIR/run/metrics.sock: plain HTTP on loopback addresses only.
+type Metrics struct{ Listen []Listen }
 
 // Listen is one listener.
 type Listen struct {

@@ -10,6 +10,11 @@ type raw struct {
 	Mailbox  rawMailbox `toml:"mailbox"`
 	QM       rawQM      `toml:"qm"`
 	Links    rawLinks   `toml:"links"`
+	Metrics  rawMetrics `toml:"metrics"`
+}
+
+type rawMetrics struct {
+	Listen *[]string `toml:"listen"`
 }
 
 type rawTLS struct {
@@ -94,6 +99,7 @@ func (r *raw) merge(later *raw) {
 	over(&r.Mailbox.Listen, later.Mailbox.Listen)
 	over(&r.Mailbox.Proxy, later.Mailbox.Proxy)
 	over(&r.Mailbox.PlaintextLoopback, later.Mailbox.PlaintextLoopback)
+	over(&r.Metrics.Listen, later.Metrics.Listen)
 	l, m := &r.Links, &later.Links
 	for _, p := range [][2]**string{
 		{&l.Accounts, &m.Accounts}, {&l.Rules, &m.Rules}, {&l.Guard, &m.Guard}, {&l.Mailbox, &m.Mailbox}, {&l.MTA, &m.MTA},

@@ -24,6 +24,7 @@ import (
 	"github.com/samotop/samotop/accounts/authproto"
 	"github.com/samotop/samotop/internal/certs"
 	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/internal/telemetry"
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mailauth/keyring"
 	"github.com/samotop/samotop/mailbox"
@@ -96,6 +97,7 @@ type House struct {
 	links                             []io.Closer
 
 	handler *management.Handler
+	metrics *telemetry.Metrics
 
 	state runState
 }
@@ -122,6 +124,7 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	if h.lock, err = takeLock(ctx, &h.o); err != nil {
 		return nil, err
 	}
+	h.metrics = telemetry.New(o.Version)
 	h.openLinks()
 	if err := h.openRooms(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())

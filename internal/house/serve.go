@@ -77,7 +77,7 @@ func (h *House) bind(ctx context.Context, services []planned) ([]service, error)
 			}
 			return nil, listenError(p, err)
 		}
-		out = append(out, service{name: p.name, listener: l, serve: p.serve, shutdown: p.shutdown})
+		out = append(out, service{name: p.name, listener: h.metrics.Listener(p.name, l), serve: p.serve, shutdown: p.shutdown})
 		h.state.listeners = append(h.state.listeners, p.name+" "+p.address)
 	}
 	return out, nil
@@ -134,6 +134,7 @@ func (h *House) run(ctx context.Context, services []service, ready func()) error
 			wg.Go(func() { h.collect(work, name, m) })
 		}
 	}
+	h.countStores()
 	h.state.mu.Lock()
 	h.state.since = time.Now()
 	h.state.mu.Unlock()

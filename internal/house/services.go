@@ -48,8 +48,8 @@ func (h *House) services() ([]planned, error) {
 	if h.keeper != nil {
 		conf = h.keeper.ServerConfig()
 	}
-	auth := h.authenticator()
-	out := h.control()
+	auth := h.metrics.Authenticator(h.authenticator())
+	out := append(h.control(), h.telemetry()...)
 	for _, part := range []struct {
 		room Rooms
 		make func(*tls.Config, mail.Authenticator) ([]planned, error)
