@@ -414,7 +414,8 @@ func (c *conn) loggedIn(ctx context.Context, id mail.Identity) error {
 		return err
 	}
 	c.account, c.state = acct, stateAuth
-	c.srv.log().Info("imap: login", "session", c.sess.ID, "account", id.Account, "mechanism", id.Mechanism)
+	c.srv.log().Info("imap: login", "session", c.sess.ID, "remote", c.sess.RemoteAddr, "account", id.Account,
+		"mechanism", id.Mechanism)
 	c.code, c.text = "CAPABILITY "+c.capabilities(), "logged in"
 	return nil
 }
