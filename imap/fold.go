@@ -69,8 +69,9 @@ const foldChunkOctets = 16 << 10
 type folder struct {
 	needles [][]byte
 	found   []bool
-	left    int // needles not found yet
-	keep    int // octets that may begin a needle: the longest one less one
+	left    int                      // needles not found yet
+	sink    func(folded []byte) bool // takes the text instead; false: no more of it
+	keep    int                      // octets that may begin a needle: the longest one less one
 	raw     []byte
 	window  []byte
 }
@@ -90,6 +91,12 @@ func newFolder(needles []string) *folder {
 
 // look looks through folded text that is complete in itself.
 func (f *folder) look(text []byte) {
+	if f.sink != nil {
+		if f.left > 0 && !f.sink(text) {
+			f.left = 0
+		}
+		return
+	}
 	for i, n := range f.needles {
 		if !f.found[i] && bytes.Contains(text, n) {
 			f.found[i] = true

@@ -373,3 +373,20 @@ func (f *folder) lookPart(ctx context.Context, content Content, p *Part) error {
 	body = message.DecodeBody(newContentReader(ctx, content, p.BodyStart, p.End), p.Encoding)
 	return f.read(message.HTMLText(message.DecodeCharset(body, p.Charset))) // as people see it
 }
+
+// WalkText calls fn with all the text that BODY and TEXT look through, in pieces as they are compared: folded (Fold),
+// decoded, from all charsets, the names of attachments too. A piece after the first of a part begins with the last
+// octets of the one before, so that each run of three octets stands whole in one of them. Of m it needs Parts and
+// Content. The pieces are good until fn returns; fn returns false to end the walk.
+func WalkText(ctx context.Context, m *Message, fn func(folded []byte) bool) error {
+	f := &folder{sink: fn, left: 1, keep: 2}
+	h, err := (&candidate{Message: &Message{Content: m.Content}}).header(ctx, nil)
+	if err != nil {
+		return err
+	}
+	f.lookHeader(h)
+	if m.Parts == nil || m.Content == nil {
+		return nil
+	}
+	return f.lookPart(ctx, m.Content, m.Parts)
+}

@@ -53,6 +53,7 @@ func (p *part) arrive(ctx context.Context, r store.Reader, b *box, a *arrival) (
 	c.put(c.ar.threadKey(p.id, thread, e), nil)
 	c.put(c.ar.refKey(kindRef, &a.in.hash, p.id, e), nil)
 	c.needBody(a.in)
+	c.came = append(c.came, p.id)
 	return u, e, nil
 }
 

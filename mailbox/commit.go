@@ -19,8 +19,9 @@ type commit struct {
 	ids    []deliveryUse
 	locked bool
 	p      store.Pending
-	frees  bool // references to bodies went: the sweeper has work
-	quiet  bool // the observer is not told
+	came   []accountID // who got mail, for the text index
+	frees  bool        // references to bodies went: the sweeper has work
+	quiet  bool        // the observer is not told
 	told
 }
 
@@ -365,6 +366,11 @@ func (c *commit) settle(err error) {
 	}
 	c.m.bodies.settle(c, err)
 	c.m.buckets.settle(c)
+	if err == nil {
+		for _, a := range c.came {
+			c.m.arrivedFor(a)
+		}
+	}
 	if c.frees && err == nil {
 		c.m.wakeSweeper()
 	}

@@ -62,6 +62,9 @@ type Limits struct {
 	SummaryOctets   int           // of what is kept of a message's structure; default 1 MiB, at most 2 MiB
 	HeaderRowOctets int           // of common header fields kept beside a message; default 8 KiB
 	ColumnOctets    int64         // of flags and sort keys of mailboxes kept in memory for searches; default 64 MiB
+	IndexEmails     int           // of one account that are not in the text index yet, before they are put into it; default 64
+	IndexBacklog    int           // so many are put into the index even while mail comes in; default 4,096
+	IndexOctets     int64         // of decoded text of one message, beyond which it is always looked into; default 16 MiB
 	Accounts        int           // idle accounts kept in memory; default 4,096
 	DeliveryIDAge   time.Duration // ids are kept this long at least, and twice as long at most; default 7 days
 	BodyGrace       time.Duration // from the last reference to the removal of a body; default 1 minute, negative: none
@@ -88,6 +91,9 @@ func (l Limits) withDefaults() Limits {
 	l.SummaryOctets = min(l.SummaryOctets, 2<<20)
 	orDefault(&l.HeaderRowOctets, 8<<10)
 	orDefault(&l.ColumnOctets, 64<<20)
+	orDefault(&l.IndexEmails, 64)
+	orDefault(&l.IndexBacklog, 4096)
+	orDefault(&l.IndexOctets, 16<<20)
 	orDefault(&l.Accounts, 4096)
 	orDefault(&l.DeliveryIDAge, 7*24*time.Hour)
 	switch {

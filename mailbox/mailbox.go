@@ -42,6 +42,7 @@ type Mailbox struct {
 	macs    sync.Pool // of hash.Hash: HMAC with the key of the house
 	bodies  bodyTable
 	buckets buckets
+	indexer indexer
 	columns columnSet
 
 	sweepNow chan struct{} // room for one
@@ -68,8 +69,10 @@ func Open(ctx context.Context, c Config) (*Mailbox, error) {
 		return nil, fmt.Errorf("mailbox: open: %w", err)
 	}
 	m.bg, m.stop = context.WithCancel(context.WithoutCancel(ctx))
-	m.wg.Add(1)
+	m.indexer.wake = make(chan struct{}, 1)
+	m.wg.Add(2)
 	go m.sweeper()
+	go m.index()
 	return m, nil
 }
 

@@ -25,6 +25,7 @@ import (
 //	c  version, set of UIDs whose flags changed, vanished: count, UID - last UID and E each
 //	e  version, T, H (32 octets), S of arrival, hashes of ids (8 octets each), places: M and U each
 //	i  version, T, count
+//	F, f  index.go
 //	b  version, algorithm, generation, octets; then the engine's Ref
 const (
 	rowVersion = 1

@@ -54,6 +54,13 @@ func (s *selected) findAll(ctx context.Context, set imap.UIDSet, f *finder) erro
 			return err
 		}
 	}
+	if f.plan != nil {
+		few, err := s.propose(ctx, set, f.plan)
+		if err != nil {
+			return err
+		}
+		set = few
+	}
 	return s.find(ctx, set, f)
 }
 
@@ -130,6 +137,7 @@ type finder struct {
 	restNeed imap.Need
 	dates    *imap.Matcher // of the dates that keyed has, for messages without keys
 	matcher  *imap.Matcher // of all, likewise
+	plan     *textPlan     // what the text index can tell; nil: nothing
 }
 
 func newFinder(crit *imap.Criteria, res *imap.SearchResult, now time.Time) *finder {
@@ -138,6 +146,7 @@ func newFinder(crit *imap.Criteria, res *imap.SearchResult, now time.Time) *find
 	if f.keyed, rest = splitKeyed(crit); rest != nil {
 		f.rest = imap.NewMatcher(rest, now)
 		f.restNeed = f.rest.Need()
+		f.plan = planText(rest)
 	}
 	if crit != nil {
 		f.matcher = imap.NewMatcher(crit, now)
