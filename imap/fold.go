@@ -72,12 +72,18 @@ type folder struct {
 	left    int                      // needles not found yet
 	sink    func(folded []byte) bool // takes the text instead; false: no more of it
 	keep    int                      // octets that may begin a needle: the longest one less one
-	raw     []byte
-	window  []byte
+	*textBuffers
 }
 
-func newFolder(needles []string) *folder {
-	f := &folder{found: make([]bool, len(needles)), left: len(needles)}
+// textBuffers are used for one message after the other.
+type textBuffers struct {
+	raw    []byte
+	window []byte
+	read   []byte // of contentReader
+}
+
+func newFolder(needles []string, b *textBuffers) *folder {
+	f := &folder{textBuffers: b, found: make([]bool, len(needles)), left: len(needles)}
 	for i, n := range needles {
 		f.needles = append(f.needles, []byte(n))
 		f.keep = max(f.keep, len(n)-1)
@@ -105,8 +111,15 @@ func (f *folder) look(text []byte) {
 	}
 }
 
-// read looks through a stream until all needles are found or it ends.
-func (f *folder) read(r io.Reader) error {
+// newReader reads the body of a part with the buffer of the last one.
+func (f *folder) newReader(ctx context.Context, c Content, p *Part) *contentReader {
+	r := newContentReader(ctx, c, p.BodyStart, p.End)
+	r.buf, f.textBuffers.read = f.textBuffers.read[:0:cap(f.textBuffers.read)], nil
+	return r
+}
+
+// readAll looks through a stream until all needles are found or it ends.
+func (f *folder) readAll(r io.Reader) error {
 	if f.raw == nil {
 		f.raw = make([]byte, 0, foldChunkOctets)
 	}
@@ -167,8 +180,8 @@ func (r *contentReader) Read(p []byte) (int, error) {
 		if r.off >= r.end {
 			return 0, io.EOF
 		}
-		if r.buf == nil {
-			r.buf = make([]byte, 0, min(copyOctets, r.end-r.off))
+		if want := min(copyOctets, r.end-r.off); r.buf == nil || int64(cap(r.buf)) < want {
+			r.buf = make([]byte, 0, want)
 		}
 		var err error
 		r.at = 0

@@ -31,8 +31,8 @@ func TestFolderFindsAcrossPieces(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringMatching(`[a-dä-ü ]{0,200}`).Draw(t, "text")
 		needle := rapid.StringMatching(`[a-dA-DÄ-Ü]{1,4}`).Draw(t, "needle")
-		f := newFolder([]string{Fold(needle)})
-		if err := f.read(iotest.OneByteReader(strings.NewReader(text))); err != nil {
+		f := newFolder([]string{Fold(needle)}, &textBuffers{})
+		if err := f.readAll(iotest.OneByteReader(strings.NewReader(text))); err != nil {
 			t.Fatal(err)
 		}
 		if want := strings.Contains(Fold(text), Fold(needle)); f.found[0] != want {

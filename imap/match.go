@@ -3,6 +3,7 @@ package imap
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/samotop/samotop/message"
@@ -55,6 +56,8 @@ type Matcher struct {
 	text   []string
 	not    []*Matcher
 	or     [][2]*Matcher
+
+	buffers sync.Pool // of *textBuffers
 }
 
 // NewMatcher prepares criteria; nil matches everything. Now is the moment that YOUNGER and OLDER count from.
@@ -86,14 +89,22 @@ func (m *Matcher) Need() Need { return m.need }
 
 // Match reports whether a message matches.
 func (m *Matcher) Match(ctx context.Context, msg *Message) (bool, error) {
-	return m.match(ctx, &candidate{Message: msg})
+	x := &candidate{Message: msg}
+	if m.costly() {
+		if x.buffers, _ = m.buffers.Get().(*textBuffers); x.buffers == nil {
+			x.buffers = &textBuffers{}
+		}
+		defer m.buffers.Put(x.buffers)
+	}
+	return m.match(ctx, x)
 }
 
 // candidate is a message with what was found out about it on the way.
 type candidate struct {
 	*Message
-	parsed bool
-	head   message.Header
+	parsed  bool
+	head    message.Header
+	buffers *textBuffers // for the text
 }
 
 func (m *Matcher) match(ctx context.Context, x *candidate) (bool, error) {
@@ -221,9 +232,14 @@ func (x *candidate) header(ctx context.Context, names []string) (*message.Header
 	if x.Content == nil {
 		return &x.head, nil
 	}
-	end, err := headerEnd(ctx, x.Content)
-	if err != nil {
-		return nil, err
+	var end int64
+	if x.Parts != nil {
+		end = x.Parts.BodyStart
+	} else {
+		var err error
+		if end, err = headerEnd(ctx, x.Content); err != nil {
+			return nil, err
+		}
 	}
 	raw, err := x.Content.Append(ctx, nil, 0, min(end, maxHeaderOctets))
 	if err != nil {
@@ -309,7 +325,7 @@ func (m *Matcher) matchText(ctx context.Context, x *candidate) (bool, error) {
 // searchText looks for all needles in the decoded text of the message, and with head also in its header. The header
 // of a message inside is text of the outer one, and so are the names of attachments.
 func searchText(ctx context.Context, x *candidate, needles []string, head bool) (bool, error) {
-	f := newFolder(needles)
+	f := newFolder(needles, x.buffers)
 	if head && f.left > 0 {
 		h, err := x.header(ctx, nil)
 		if err != nil {
@@ -362,25 +378,31 @@ func (f *folder) lookPart(ctx context.Context, content Content, p *Part) error {
 	if p.Type != "text" && p.Type != "message" {
 		return nil
 	}
-	body := message.DecodeBody(newContentReader(ctx, content, p.BodyStart, p.End), p.Encoding)
+	in := f.newReader(ctx, content, p)
+	body := message.DecodeBody(in, p.Encoding)
 	text := body
 	if p.Charset != "utf-8" { // what is no UTF-8 in it is compared as it is
 		text = message.DecodeCharset(body, p.Charset)
 	}
-	if err := f.read(text); err != nil || p.Subtype != "html" || f.left == 0 {
+	err := f.readAll(text)
+	f.textBuffers.read = in.buf
+	if err != nil || p.Subtype != "html" || f.left == 0 {
 		return err
 	}
-	body = message.DecodeBody(newContentReader(ctx, content, p.BodyStart, p.End), p.Encoding)
-	return f.read(message.HTMLText(message.DecodeCharset(body, p.Charset))) // as people see it
+	body = message.DecodeBody(f.newReader(ctx, content, p), p.Encoding)
+	return f.readAll(message.HTMLText(message.DecodeCharset(body, p.Charset))) // as people see it
 }
 
-// WalkText calls fn with all the text that BODY and TEXT look through, in pieces as they are compared: folded (Fold),
+// TextWalker goes through the text of messages, one after the other. The zero value is ready.
+type TextWalker struct{ buffers textBuffers }
+
+// Walk calls fn with all the text that BODY and TEXT look through, in pieces as they are compared: folded (Fold),
 // decoded, from all charsets, the names of attachments too. A piece after the first of a part begins with the last
 // octets of the one before, so that each run of three octets stands whole in one of them. Of m it needs Parts and
 // Content. The pieces are good until fn returns; fn returns false to end the walk.
-func WalkText(ctx context.Context, m *Message, fn func(folded []byte) bool) error {
-	f := &folder{sink: fn, left: 1, keep: 2}
-	h, err := (&candidate{Message: &Message{Content: m.Content}}).header(ctx, nil)
+func (w *TextWalker) Walk(ctx context.Context, m *Message, fn func(folded []byte) bool) error {
+	f := &folder{sink: fn, left: 1, keep: 2, textBuffers: &w.buffers}
+	h, err := (&candidate{Message: &Message{Content: m.Content, Parts: m.Parts}}).header(ctx, nil)
 	if err != nil {
 		return err
 	}

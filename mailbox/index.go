@@ -15,7 +15,7 @@ import (
 )
 
 // The text index proposes the emails that a search of BODY or TEXT must look into; the text itself confirms. It knows,
-// for each account, which emails have which runs of three octets in their folded text (imap.WalkText), so that any
+// for each account, which emails have which runs of three octets in their folded text (imap.TextWalker), so that any
 // substring of three octets or more can be asked. Emails are numbered in order of arrival, so that it covers all up to
 // one number; those after it are always proposed. Deliveries pay nothing for it: it is made in the background, when
 // some messages have come and the account is quiet, or many have.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/store"
+	"github.com/samotop/samotop/store/log"
 	"github.com/samotop/samotop/store/mem"
 )
 
@@ -294,5 +295,65 @@ func BenchmarkIndex(b *testing.B) {
 		if builder.end(false); builder.n == indexBlockEmails {
 			builder.reset(1)
 		}
+	}
+}
+
+// prose is a letter of about 3 KiB of words.
+func prose(r *rand.Rand, n int) string {
+	var b strings.Builder
+	b.WriteString(strings.TrimSuffix(letter(n), "\r\n"))
+	for line := 0; b.Len() < 3000; {
+		k := 2 + r.IntN(8)
+		for range k {
+			b.WriteByte("etaoinshrdlucmfwypvbgk"[min(r.IntN(22), r.IntN(22))])
+		}
+		if line += k + 1; line > 70 {
+			b.WriteString("\r\n")
+			line = 0
+		} else {
+			b.WriteByte(' ')
+		}
+	}
+	b.WriteString("\r\n")
+	return b.String()
+}
+
+func BenchmarkReindex(b *testing.B) {
+	ctx := context.Background()
+	e, err := log.Open(ctx, log.Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { e.Close() })
+	m := open(b, e, Config{Limits: noIndexer})
+	a := login(b, m, 1)
+	r := rand.New(rand.NewPCG(1, 2))
+	const n = 10_000
+	for i := 0; i < n; i += 500 {
+		var list []string
+		for k := range 500 {
+			list = append(list, prose(r, i+k))
+		}
+		put(b, a, "INBOX", imap.AppendOptions{}, list...)
+	}
+	box, _ := choose(b, a, "INBOX")
+	b.Run("make", func(b *testing.B) {
+		b.ReportAllocs()
+		defer cpuPerOp(b)()
+		for b.Loop() {
+			if err := m.Reindex(ctx, 1, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for name, needle := range map[string]string{"rare": "number 5000.", "none": "qqqxyzzy", "common": "the "} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := box.Search(ctx, &imap.Query{Within: everything(), Criteria: &imap.Criteria{Body: []string{needle}}}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

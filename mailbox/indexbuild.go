@@ -18,6 +18,7 @@ type blockBuilder struct {
 	last   []uint32 // by term: number of the last email that has it, plus 1
 	counts []uint32 // by term: emails that have it
 	list   []uint32 // terms of all emails
+	walker imap.TextWalker
 	ends   []int    // of each email's terms in list
 	all    []uint32 // emails that are always proposed
 }
@@ -235,7 +236,7 @@ func (m *Mailbox) indexEmail(ctx context.Context, a accountID, e *emailPlace, b 
 	}
 	if err == nil {
 		room := m.limits.IndexOctets
-		err = imap.WalkText(ctx, msg, func(text []byte) bool {
+		err = b.walker.Walk(ctx, msg, func(text []byte) bool {
 			room -= int64(len(text))
 			b.add(text)
 			return room > 0
@@ -252,7 +253,7 @@ func (m *Mailbox) indexEmail(ctx context.Context, a accountID, e *emailPlace, b 
 	return nil
 }
 
-// textOf opens a message for WalkText.
+// textOf opens a message for a TextWalker.
 func (m *Mailbox) textOf(ctx context.Context, a accountID, at place) (*imap.Message, error) {
 	var msg *imap.Message
 	err := m.eng.View(ctx, func(r store.Reader) error {

@@ -91,12 +91,15 @@ func (a *arena) scratch() []byte {
 	return a.tmp[:0]
 }
 
-const arenaOctets = 8 << 10
+const (
+	arenaOctets = 8 << 10
+	smallArena  = 128 // the first piece: many need one key only
+)
 
 // take returns an empty slice with room for n octets.
 func (a *arena) take(n int) []byte {
 	if cap(a.buf)-len(a.buf) < n {
-		a.buf = make([]byte, 0, max(arenaOctets, n))
+		a.buf = make([]byte, 0, max(min(arenaOctets, 4*cap(a.buf)), n, smallArena))
 	}
 	at := len(a.buf)
 	a.buf = a.buf[: at+n : cap(a.buf)]
