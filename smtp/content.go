@@ -172,7 +172,7 @@ func (ses *session) chunk(size int64, last bool) {
 		p := ses.w.buf[ses.w.r:ses.w.w]
 		p = p[:min(int64(len(p)), left)]
 		if ses.failure == nil && !ses.st.binary {
-			if err := ses.lines.check(p); err != nil {
+			if ses.lines.check(p) != nil || ses.nuls.check(p) != nil {
 				ses.spoil(&replySmuggle)
 			}
 		}
@@ -183,14 +183,19 @@ func (ses *session) chunk(size int64, last bool) {
 	switch {
 	case ses.closing:
 	case last:
-		if ses.failure == nil && !ses.st.binary && ses.lines.end() != nil {
-			ses.spoil(&replySmuggle)
-		}
+		ses.endLines()
 		ses.commit()
 	case ses.failure != nil:
 		ses.failChunk()
 	default:
 		ses.reply(mail.NewReply(250, mail.Enhanced{2, 0, 0}, "%d octets received", size))
+	}
+}
+
+// endLines refuses what may not stand at the end of content that came by BDAT.
+func (ses *session) endLines() {
+	if ses.failure == nil && !ses.st.binary && (ses.lines.end() != nil || ses.nuls.end() != nil) {
+		ses.spoil(&replySmuggle)
 	}
 }
 

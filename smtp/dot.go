@@ -203,6 +203,55 @@ func (l *lineChecker) end() error {
 	return nil
 }
 
+// nulChecker refuses a line of NULs and one dot that begins with a NUL, as the decoder does: who drops NULs would take it
+// for the end of data. Such a line can come by BDAT, or behind a dot of transparency. (One that begins with its dot
+// travels with another in front, and is harmless.)
+type nulChecker struct {
+	line dotDecoder
+	mid  bool // the next octet is not the first of its line
+}
+
+func (n *nulChecker) check(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	mid := n.mid
+	n.mid = p[len(p)-1] != '\n'
+	if s := n.line.state; s != dotNul && s != dotNulDot {
+		if bytes.IndexByte(p, 0) < 0 {
+			return nil
+		}
+		n.line.state = dotBegin
+		if mid {
+			n.line.state = dotText
+		}
+	}
+	for _, c := range p {
+		switch {
+		case c == '\n':
+			n.line.state = dotBegin
+		case n.line.state == dotText:
+		case n.line.state == dotBegin && c == 0:
+			n.line.state = dotNul
+		case n.line.state == dotBegin:
+			n.line.state = dotText
+		default:
+			if err := n.line.nul(c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// end refuses such a line that has no end yet.
+func (n *nulChecker) end() error {
+	if n.line.state == dotNulDot {
+		return errSmuggle
+	}
+	return nil
+}
+
 // dotEncoder writes content as DATA wants it: a dot before each line that begins with one, CRLF at the end, and
 // the final dot (RFC 5321 section 4.5.2). It refuses bare CR and LF rather than mend them.
 type dotEncoder struct {
@@ -210,7 +259,7 @@ type dotEncoder struct {
 	lines lineChecker
 	begin bool // at the beginning of a line
 	some  bool
-	nul   dotDecoder // watches lines that begin with NUL
+	nul   nulChecker
 }
 
 var dot = []byte{'.'}
@@ -223,7 +272,7 @@ func (d *dotEncoder) Write(p []byte) (int, error) {
 	if !d.some {
 		d.begin = true
 	}
-	if err := d.nuls(p); err != nil {
+	if err := d.nul.check(p); err != nil {
 		return 0, err
 	}
 	for len(p) > 0 {
@@ -246,43 +295,13 @@ func (d *dotEncoder) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// nuls refuses a line of NULs and one dot, as the decoder does: who drops NULs would take it for the end of data. Such
-// a line can come by BDAT, or behind a dot of transparency.
-func (d *dotEncoder) nuls(p []byte) error {
-	if d.nul.state != dotNul && d.nul.state != dotNulDot {
-		if bytes.IndexByte(p, 0) < 0 {
-			return nil
-		}
-		d.nul.state = dotText
-		if d.begin {
-			d.nul.state = dotBegin
-		}
-	}
-	for _, c := range p {
-		switch {
-		case c == '\n':
-			d.nul.state = dotBegin
-		case d.nul.state == dotText:
-		case d.nul.state == dotBegin && c == 0:
-			d.nul.state = dotNul
-		case d.nul.state == dotBegin:
-			d.nul.state = dotText
-		default:
-			if err := d.nul.nul(c); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // Close writes the end of data.
 func (d *dotEncoder) Close() error {
 	if err := d.lines.end(); err != nil {
 		return err
 	}
-	if d.nul.state == dotNulDot { // and Close would end the line
-		return errSmuggle
+	if err := d.nul.end(); err != nil { // Close would end the line
+		return err
 	}
 	end := ".\r\n"
 	if d.some && !d.begin {

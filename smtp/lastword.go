@@ -151,13 +151,10 @@ func (ses *session) amend(m *amendment) {
 
 // prepare is XPREPARE.
 func (ses *session) prepare() {
-	switch {
-	case ses.failure != nil:
-	case ses.trace > 0:
+	if ses.failure == nil && ses.trace > 0 {
 		ses.spoil(mail.NewReply(554, mail.Enhanced{5, 6, 0}, "Content is shorter than its trace"))
-	case !ses.st.binary && ses.lines.end() != nil:
-		ses.spoil(&replySmuggle)
 	}
+	ses.endLines()
 	var replies []mail.Reply
 	if ses.failure == nil {
 		p, ok := ses.tx.(mail.Preparer)

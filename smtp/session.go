@@ -38,6 +38,7 @@ type session struct {
 	tx       mail.Transaction
 	txs      *mail.Session // what the transaction was begun with
 	lines    lineChecker
+	nuls     nulChecker
 	trace    int    // octets of trace still to come in front of the content
 	prefix   []byte // and what came
 	got      int64  // content octets
@@ -357,7 +358,7 @@ func (ses *session) abort() {
 // finish forgets the transaction.
 func (ses *session) finish() {
 	ses.tx, ses.txs, ses.failure = nil, nil, nil
-	ses.lines = lineChecker{}
+	ses.lines, ses.nuls = lineChecker{}, nulChecker{}
 	ses.trace, ses.prefix, ses.got = 0, nil, 0
 	ses.contents = time.Time{}
 	ses.st.finished()
