@@ -165,6 +165,9 @@ func (c *conn) refused(cause error) error {
 func (c *conn) takeMessages(ctx context.Context, to Appender, args messageArgs, limit int) (AppendResult, error) {
 	var none, res AppendResult
 	for n := 1; ; n++ {
+		if err := c.tooMuch(n); err != nil {
+			return none, c.refused(err)
+		}
 		if n > limit {
 			return none, c.refused(no("LIMIT", fmt.Sprintf("more than %d messages at once", limit)))
 		}
@@ -179,7 +182,7 @@ func (c *conn) takeMessages(ctx context.Context, to Appender, args messageArgs, 
 			return none, err
 		}
 		if !more {
-			err := c.slowly(func() (err error) {
+			err := c.slowly(ctx, func(ctx context.Context) (err error) {
 				res, err = to.Commit(ctx)
 				return err
 			})

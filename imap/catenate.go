@@ -176,6 +176,9 @@ func (c *conn) copyURL(ctx context.Context, w io.Writer, url string) error {
 		told = clip(url)
 	}
 	failed := &Error{Code: "BADURL " + string(appendString(nil, told)), Text: "the URL names nothing that can be had here"}
+	if _, has, _ := cutFold(url, ";URLAUTH="); has != "" && c.offersURLAuth() { // RFC 4469 section 3
+		return c.copyAuthURL(ctx, w, url, failed)
+	}
 	u, ok := parseURL(url, c.sess.Login.Account)
 	if !ok {
 		return failed
@@ -209,4 +212,17 @@ func (c *conn) copyURL(ctx context.Context, w io.Writer, url string) error {
 		}
 	}
 	return failed
+}
+
+// copyAuthURL writes what an authorized URL names, of whose mailbox ever.
+func (c *conn) copyAuthURL(ctx context.Context, w io.Writer, url string, failed error) error {
+	found := false
+	err := c.openURL(ctx, url, func(m *Message, u *messageURL) (err error) {
+		found, err = u.copy(ctx, w, m, int64(c.limits.HeaderOctets))
+		return err
+	})
+	if err == nil && !found {
+		err = failed
+	}
+	return err
 }

@@ -48,12 +48,14 @@ type conn struct {
 	sel      *selected
 	saved    UIDSet // result of the last SEARCH RETURN (SAVE) (RFC 5182)
 	compress bool
+	notify   *notification // what NOTIFY asked for; nil: it was not used
 
 	cmd        []byte // the command at hand
 	tag        string
 	lit        *literalHead // the message literal that the command at hand ends in
 	code, text string       // of the tagged OK
 	tellModSeq bool         // the OK carries HIGHESTMODSEQ
+	limited    string       // response code: not all messages were worked on (RFC 9738)
 	bads       int          // BAD answers in a row
 	failures   int          // failed logins
 }
@@ -108,6 +110,7 @@ func (c *conn) greet() {
 func (c *conn) cleanup(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	c.unselect()
+	c.endNotify()
 	if c.account != nil {
 		if err := c.account.Close(); err != nil {
 			c.srv.log().WarnContext(ctx, "imap: closing account failed", "session", c.sess.ID, "err", err)
@@ -160,7 +163,7 @@ func (c *conn) handshake(ctx context.Context) error {
 // step reads one command and answers it.
 func (c *conn) step(ctx context.Context) error {
 	if !c.buffered() {
-		if err := c.await(); err != nil {
+		if err := c.await(ctx); err != nil {
 			return err
 		}
 	}
@@ -183,24 +186,37 @@ func (c *conn) releaseCommand() {
 	c.cmd = nil
 }
 
-// await sends what is to be sent, gives the buffers back and waits for the next command.
-func (c *conn) await() error {
-	if err := c.flush(); err != nil {
-		return err
-	}
-	c.release()
+// await sends what is to be sent, gives the buffers back and waits for the next command. After NOTIFY it tells meanwhile
+// what happens.
+func (c *conn) await(ctx context.Context) error {
 	wait := c.limits.IdleTimeout
 	if c.state == stateNot {
 		wait = max(time.Until(c.sess.Start.Add(c.limits.LoginTimeout)), time.Millisecond)
 	}
-	err := c.fill(wait, true)
-	if errors.Is(err, errPoked) {
+	if c.notify != nil {
+		defer c.watching()()
+	}
+	for {
+		if c.notify != nil {
+			if err := c.notified(ctx, false); err != nil {
+				return err
+			}
+		}
+		if err := c.flush(); err != nil {
+			return err
+		}
+		c.release()
+		err := c.fill(wait, true)
+		if !errors.Is(err, errPoked) {
+			return err
+		}
 		if c.srv.isDraining() {
 			return errDrain
 		}
-		return nil
+		if c.notify == nil {
+			return nil
+		}
 	}
-	return err
 }
 
 // errAnswered: the command was answered already.
@@ -368,7 +384,7 @@ func (c *conn) run(ctx context.Context) error {
 	p := &parser{b: c.cmd, l: &c.limits, utf8: c.mode&(modeUTF8|modeRev2) != 0}
 	var verb string
 	var err error
-	c.code, c.text, c.tellModSeq = "", "", false
+	c.code, c.text, c.limited, c.tellModSeq = "", "", "", false
 	if c.tag, err = p.tag(); err == nil {
 		verb, err = p.verb()
 	}
@@ -388,6 +404,9 @@ func (c *conn) run(ctx context.Context) error {
 		if c.tellModSeq && c.sel != nil && c.mode&modeQresync != 0 {
 			c.code = "HIGHESTMODSEQ " + strconv.FormatUint(uint64(c.sel.modseq), 10)
 		}
+	}
+	if err == nil {
+		c.tellLimited()
 	}
 	return c.finish(err)
 }

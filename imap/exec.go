@@ -18,10 +18,10 @@ func (c *conn) statesOf(verb string) state {
 	case "ENABLE", "SELECT", "EXAMINE", "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "LIST", "LSUB",
 		"NAMESPACE", "STATUS", "APPEND", "IDLE", "COMPRESS", "UNAUTHENTICATE",
 		"GETQUOTA", "GETQUOTAROOT", "SETQUOTA", "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "MYRIGHTS", "GETMETADATA", "SETMETADATA",
-		"ESEARCH":
+		"ESEARCH", "NOTIFY", "GENURLAUTH", "URLFETCH", "RESETKEY":
 		return inAuth
 	case "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "FETCH", "STORE", "COPY", "MOVE",
-		"REPLACE", "UID REPLACE", "SORT", "THREAD", "UID SORT", "UID THREAD", "UID EXPUNGE", "UID SEARCH", "UID FETCH", "UID STORE", "UID COPY", "UID MOVE":
+		"REPLACE", "UID REPLACE", "CANCELUPDATE", "SORT", "THREAD", "UID SORT", "UID THREAD", "UID EXPUNGE", "UID SEARCH", "UID FETCH", "UID STORE", "UID COPY", "UID MOVE":
 		return stateSelected
 	}
 	return 0
@@ -58,8 +58,11 @@ func (c *conn) exec(ctx context.Context, verb string, p *parser) error {
 		}
 		return c.execPlain(ctx, verb)
 	}
-	if verb == "LANGUAGE" {
+	switch verb {
+	case "LANGUAGE":
 		return c.cmdLanguage(p)
+	case "RESETKEY":
+		return c.cmdResetKey(ctx, p)
 	}
 	if err := p.sp(); err != nil {
 		return bad("%s needs an argument", verb)
@@ -89,6 +92,12 @@ func (c *conn) exec(ctx context.Context, verb string, p *parser) error {
 		return c.cmdStatus(ctx, p)
 	case "APPEND":
 		return c.cmdAppend(ctx, p)
+	case "NOTIFY":
+		return c.cmdNotify(ctx, p)
+	case "GENURLAUTH":
+		return c.cmdGenURLAuth(ctx, p)
+	case "URLFETCH":
+		return c.cmdURLFetch(ctx, p)
 	case "ESEARCH":
 		return c.cmdESearch(ctx, p)
 	case "COMPRESS":
@@ -118,7 +127,7 @@ func (c *conn) execPlain(ctx context.Context, verb string) error {
 	case "UNSELECT":
 		c.unselect()
 	case "NAMESPACE":
-		c.say(`* NAMESPACE (("" "/")) NIL NIL`)
+		c.tellNamespace()
 	case "STARTTLS":
 		return c.cmdStartTLS(ctx)
 	case "IDLE":
@@ -139,6 +148,8 @@ func (c *conn) execSelected(ctx context.Context, verb string, p *parser) error {
 	switch verb {
 	case "EXPUNGE":
 		return c.cmdUIDExpunge(ctx, p)
+	case "CANCELUPDATE":
+		return c.cmdCancelUpdate(p)
 	case "SEARCH":
 		return c.cmdSearch(ctx, p, uid)
 	case "REPLACE":

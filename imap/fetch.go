@@ -22,6 +22,7 @@ func (c *conn) cmdFetch(ctx context.Context, p *parser, uid bool) error {
 	if plan.partial != nil {
 		uids = plan.partial.of(uids)
 	}
+	uids = c.cut(uids)
 	if plan.vanished {
 		if err := c.tellEarlier(ctx, plan.changedSince, named, nil); err != nil {
 			return err

@@ -98,6 +98,9 @@ func (c *conn) tellSelected(snap *Snapshot, asked string) {
 	if snap.ID != "" && c.offers("OBJECTID") {
 		c.say("* OK [MAILBOXID (", snap.ID, ")] id")
 	}
+	if c.offersURLAuth() { // RFC 4467 section 8
+		c.say("* OK [URLMECH ", mechInternal, "] mechanisms of URLAUTH")
+	}
 	if c.mode&modeRev2 != 0 { // RFC 9051 section 6.3.2
 		c.out = append(c.out, `* LIST () "/" `...)
 		c.name(c.sel.name)
@@ -384,6 +387,7 @@ func (c *conn) tellFolder(verb string, n *node, o *listOptions) {
 	}
 	attr(n.NonExistent && o.extended, `\NonExistent`)
 	attr(n.NoSelect && !n.NonExistent || n.NonExistent && !o.extended, `\Noselect`)
+	attr(n.noAccess, `\NoAccess`)
 	attr(n.NoInferiors, `\Noinferiors`)
 	attr(n.children, `\HasChildren`)
 	attr(!n.children && !n.NoInferiors, `\HasNoChildren`)
@@ -393,6 +397,9 @@ func (c *conn) tellFolder(verb string, n *node, o *listOptions) {
 	}
 	c.out = append(c.out, `) "/" `...)
 	c.name(n.Name)
+	if n.oldName != "" {
+		c.oldName(n.oldName, n.Name)
+	}
 	if n.below {
 		var by []string
 		if o.subscribe {

@@ -12,21 +12,10 @@ const idleLineOctets = 1000
 func (c *conn) cmdIdle(ctx context.Context) error {
 	c.say("+ idling")
 	c.releaseCommand()
-	if c.sel != nil {
-		stop := make(chan struct{})
-		over := make(chan struct{})
-		go c.watch(c.sel.box.Notify(), stop, over)
-		defer func() {
-			close(stop)
-			<-over
-			c.unpoke()
-		}()
-	}
+	defer c.watching()()
 	for !c.buffered() {
-		if c.sel != nil {
-			if err := c.sync(ctx, true); err != nil {
-				return err
-			}
+		if err := c.notified(ctx, true); err != nil {
+			return err
 		}
 		if err := c.flush(); err != nil {
 			return err
@@ -51,14 +40,42 @@ func (c *conn) cmdIdle(ctx context.Context) error {
 	return nil
 }
 
+// watching wakes the connection whenever there is news, until what it returns is called.
+func (c *conn) watching() (end func()) {
+	var box, account <-chan struct{}
+	if c.sel != nil && c.selectedEvents().messages {
+		box = c.sel.box.Notify()
+	}
+	if c.notify != nil && c.notify.watch != nil {
+		account = c.notify.watch.Notify()
+	}
+	if box == nil && account == nil {
+		return func() {}
+	}
+	stop, over := make(chan struct{}), make(chan struct{})
+	go c.watch(box, account, stop, over)
+	return func() {
+		close(stop)
+		<-over
+		c.unpoke()
+	}
+}
+
 // watch pokes the connection at each notice until stop is closed.
-func (c *conn) watch(news <-chan struct{}, stop, over chan struct{}) {
+func (c *conn) watch(box, account <-chan struct{}, stop, over chan struct{}) {
 	defer close(over)
 	for {
 		select {
-		case _, ok := <-news:
+		case _, ok := <-box:
 			if !ok {
-				return
+				box = nil
+				continue
+			}
+			c.poke()
+		case _, ok := <-account:
+			if !ok {
+				account = nil
+				continue
 			}
 			c.poke()
 		case <-stop:

@@ -15,6 +15,9 @@ type Limits struct {
 	NameOctets            int   // one mailbox name; 0: 1000
 	KeywordOctets         int   // one keyword; 0: 255
 	Keywords              int   // keywords in one command; 0: 1000
+	Contexts              int   // searches of a selected mailbox whose results are kept up to date (RFC 5267 section 4.3.1); 0: 8
+	NotifyGroups          int   // groups of events in one NOTIFY (RFC 5465); 0: 100
+	CommandMessages       int   // messages of one FETCH, STORE, SEARCH, SORT, THREAD, MOVE, COPY, UID EXPUNGE or APPEND (RFC 9738); 0: 10 million, negative: no limit
 	Errors                int   // BAD answers in a row before the connection is closed; 0: 20
 	LoginFailures         int   // before the connection is closed; 0: 3
 	Connections           int   // at the same time; 0: 20000
@@ -39,6 +42,11 @@ func (l Limits) withDefaults() Limits {
 	def(&l.NameOctets, 1000)
 	def(&l.KeywordOctets, 255)
 	def(&l.Keywords, 1000)
+	def(&l.Contexts, 8)
+	def(&l.NotifyGroups, 100)
+	if l.CommandMessages == 0 {
+		l.CommandMessages = 10_000_000
+	}
 	def(&l.Errors, 20)
 	def(&l.LoginFailures, 3)
 	def(&l.Connections, 20000)

@@ -10,7 +10,9 @@ type node struct {
 	Folder
 	children        bool // a mailbox that exists is below
 	subscribedBelow bool
-	below           bool // RECURSIVEMATCH: a mailbox below is selected and not shown itself
+	below           bool   // RECURSIVEMATCH: a mailbox below is selected and not shown itself
+	noAccess        bool   // \NoAccess (RFC 5465 section 3.1)
+	oldName         string // it was renamed (RFC 5465 section 5.4)
 }
 
 // tree is all names that LIST can show, in name order: mailboxes, subscriptions, and the levels above them.

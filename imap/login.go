@@ -49,7 +49,16 @@ func (c *conn) capabilities() string {
 		"LIST-STATUS", "STATUS=SIZE", "CONDSTORE", "QRESYNC", "WITHIN", "SEARCHRES", "SORT", "SORT=DISPLAY", "ESORT",
 		"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "MULTIAPPEND", "BINARY", "OBJECTID", "SAVEDATE", "PREVIEW",
 		"CREATE-SPECIAL-USE", "UTF8=ACCEPT", "PARTIAL", "UIDONLY", "REPLACE", "UNAUTHENTICATE", "INPROGRESS", "I18NLEVEL=1",
-		"SEARCH=FUZZY", "MULTISEARCH", "CATENATE")
+		"SEARCH=FUZZY", "MULTISEARCH", "CATENATE", "CONTEXT=SEARCH", "CONTEXT=SORT")
+	if c.offersNotify() {
+		add("NOTIFY")
+	}
+	if c.offersURLAuth() {
+		add("URLAUTH", "URLAUTH=BINARY")
+	}
+	if c.limits.CommandMessages > 0 && c.offers("MESSAGELIMIT") {
+		b.WriteString(" MESSAGELIMIT=" + strconv.Itoa(c.limits.CommandMessages))
+	}
 	if _, ok := c.account.(Quotas); ok {
 		add("QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTASET")
 	}
@@ -57,7 +66,7 @@ func (c *conn) capabilities() string {
 		add("ACL", "RIGHTS=kxte", "LIST-MYRIGHTS")
 	}
 	if _, ok := c.account.(Metadata); ok {
-		add("METADATA", "LIST-METADATA", "FILTERS")
+		add("METADATA", "METADATA-SERVER", "LIST-METADATA", "FILTERS")
 	}
 	if c.offers("APPENDLIMIT") {
 		b.WriteString(" APPENDLIMIT=" + strconv.FormatInt(c.limits.MessageOctets, 10))

@@ -44,13 +44,11 @@ func (p *parser) mailboxFilter() (f mailboxFilter, err error) {
 	}
 }
 
-// takes reports whether the filter names a mailbox other than as the selected one.
-func (f *mailboxFilter) takes(b *Folder) bool {
+// filterTakes reports whether the filter names a mailbox other than as the selected one.
+func (c *conn) filterTakes(f *mailboxFilter, b *Folder) bool {
 	switch f.kind {
-	case "INBOXES":
-		return b.Name == "INBOX"
-	case "PERSONAL": // there is no namespace but that
-		return true
+	case "PERSONAL", "INBOXES": // mail may be delivered to any mailbox, so that they are the same (RFC 5465 section 6.3)
+		return c.isPersonal(b.Name)
 	case "SUBSCRIBED":
 		return b.Subscribed
 	}
@@ -84,6 +82,9 @@ func (c *conn) cmdESearch(ctx context.Context, p *parser) error {
 	}
 	if s.many = slices.ContainsFunc(filters, func(f mailboxFilter) bool { return f.kind != "SELECTED" }); !s.many && c.sel == nil {
 		return bad("select a mailbox first, or name mailboxes by IN")
+	}
+	if ret.update { // section 2.1 has nothing of contexts
+		return bad("UPDATE goes with SEARCH and SORT only")
 	}
 	if ret.save && s.many { // section 2.1
 		return bad("SAVE goes with the selected mailbox only")
@@ -163,7 +164,7 @@ func (c *conn) sources(ctx context.Context, filters []mailboxFilter) ([]string, 
 			continue
 		}
 		if slices.ContainsFunc(filters, func(f mailboxFilter) bool {
-			return f.kind == "SELECTED" && c.sel != nil && c.sel.name == b.Name || f.kind != "SELECTED" && f.takes(b)
+			return f.kind == "SELECTED" && c.sel != nil && c.sel.name == b.Name || f.kind != "SELECTED" && c.filterTakes(&f, b)
 		}) {
 			out = append(out, b.Name)
 		}

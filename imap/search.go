@@ -22,7 +22,11 @@ func (c *conn) cmdSearch(ctx context.Context, p *parser, uid bool) error {
 	if err != nil {
 		return err
 	}
-	res, err := c.search(ctx, &Query{Criteria: crit})
+	if err := c.mayUpdate(&ret); err != nil {
+		return err
+	}
+	q := &Query{Criteria: crit}
+	res, err := c.search(ctx, q)
 	if err != nil {
 		if ret.save {
 			c.saved = nil // RFC 5182 section 2.1
@@ -34,7 +38,9 @@ func (c *conn) cmdSearch(ctx context.Context, p *parser, uid bool) error {
 		ret.extended, ret.all = true, true
 	}
 	if ret.extended {
-		return c.tellESearch(ctx, s, &ret, res, uid)
+		err := c.tellESearch(ctx, s, &ret, res, uid)
+		c.keepContext(&ret, q, res, uid)
+		return err
 	}
 	c.tellSearch(s, res, uid)
 	return c.spill()
@@ -43,8 +49,9 @@ func (c *conn) cmdSearch(ctx context.Context, p *parser, uid bool) error {
 // search asks the backend within the session's view.
 func (c *conn) search(ctx context.Context, q *Query) (*SearchResult, error) {
 	q.Within = c.sel.uids.Subtract(c.sel.gone)
+	c.cutSearch(q)
 	var res *SearchResult
-	err := c.slowly(func() (err error) {
+	err := c.slowly(ctx, func(ctx context.Context) (err error) {
 		res, err = c.sel.box.Search(ctx, q)
 		return err
 	})
@@ -53,6 +60,19 @@ func (c *conn) search(ctx context.Context, q *Query) (*SearchResult, error) {
 	}
 	res.UIDs = res.UIDs.Intersect(q.Within)
 	return res, nil
+}
+
+// cutSearch leaves the highest of the messages that the search is about (RFC 9738 section 3.1).
+func (c *conn) cutSearch(q *Query) {
+	about := q.Within
+	if q.Criteria != nil {
+		for _, set := range q.Criteria.UIDs {
+			about = about.Intersect(set)
+		}
+	}
+	if n := about.Len(); n > c.limits.CommandMessages && c.limits.CommandMessages > 0 {
+		q.Within = c.cut(about)
+	}
 }
 
 // tellSearch writes the answer of RFC 3501.

@@ -314,9 +314,12 @@ func dayBound(since, before *time.Time, w string, day time.Time) {
 type searchReturn struct {
 	extended             bool
 	min, max, all, count bool
-	save                 bool      // RFC 5182
-	relevancy            bool      // RFC 6203
-	of                   *selected // the answer names it (RFC 7377); nil: it does not
+	save                 bool       // RFC 5182
+	relevancy            bool       // RFC 6203
+	update               bool       // RFC 5267 section 4.3
+	hint                 bool       // CONTEXT (RFC 5267 section 4.2): nothing is kept for it
+	plan                 *fetchPlan // of UPDATE (RFC 5465 section 7)
+	of                   *selected  // the answer names it (RFC 7377); nil: it does not
 	partial              *partialRange
 }
 
@@ -351,6 +354,12 @@ func (s *searchReader) returnArgs() (r searchReturn, err error) {
 			r.save = true
 		case "RELEVANCY":
 			r.relevancy = true
+		case "CONTEXT":
+			r.hint = true
+		case "UPDATE":
+			if err := s.updateArgs(&r); err != nil {
+				return r, err
+			}
 		case "PARTIAL":
 			if err := s.sp(); err != nil {
 				return r, err
@@ -362,7 +371,7 @@ func (s *searchReader) returnArgs() (r searchReturn, err error) {
 			return r, bad("there is no SEARCH return option %s", clip(w))
 		}
 	}
-	if !r.min && !r.max && !r.count && !r.save && !r.relevancy && r.partial == nil {
+	if !r.min && !r.max && !r.count && !r.save && !r.relevancy && !r.update && !r.hint && r.partial == nil {
 		r.all = true
 	}
 	if r.partial != nil && r.all { // RFC 9394 section 3.1

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -30,6 +31,15 @@ func (s *searchReader) keyOfExtension(out *Criteria, w string) error {
 			dayBound(&out.SavedSince, &out.SavedBefore, w[5:], day)
 		}
 		return err
+	case "UIDAFTER", "UIDBEFORE": // RFC 9738 section 3.3
+		n, err := s.number()
+		if err == nil && n == 0 {
+			err = bad("%s takes a UID", w)
+		}
+		if err == nil {
+			out.UIDs = append(out.UIDs, beyond(w, UID(n)))
+		}
+		return err
 	case "EMAILID", "THREADID": // RFC 8474
 		id, err := s.atom()
 		if err != nil {
@@ -45,6 +55,18 @@ func (s *searchReader) keyOfExtension(out *Criteria, w string) error {
 		return s.modSeqKey(out)
 	}
 	return bad("there is no search key %s", clip(w))
+}
+
+// beyond is all UIDs above or below one.
+func beyond(w string, u UID) UIDSet {
+	out := UIDSet{}
+	if w == "UIDAFTER" && u < math.MaxUint32 {
+		out.AddRange(u+1, math.MaxUint32)
+	}
+	if w == "UIDBEFORE" && u > 1 {
+		out.AddRange(1, u-1)
+	}
+	return out
 }
 
 // modSeqKey: RFC 7162 section 3.1.5. The entry of one flag has the mod-sequence of the message.
@@ -97,13 +119,19 @@ func (c *conn) cmdSort(ctx context.Context, p *parser, uid bool) error {
 	if err != nil {
 		return err
 	}
-	res, err := c.search(ctx, &Query{Criteria: crit, Sort: keys})
+	if err := c.mayUpdate(&ret); err != nil {
+		return err
+	}
+	q := &Query{Criteria: crit, Sort: keys}
+	res, err := c.search(ctx, q)
 	if err != nil {
 		return err
 	}
 	c.save(&ret, res)
 	if ret.extended {
-		return c.tellESearch(ctx, s, &ret, res, uid)
+		err := c.tellESearch(ctx, s, &ret, res, uid)
+		c.keepContext(&ret, q, res, uid)
+		return err
 	}
 	c.begin()
 	c.out = append(c.out, "* SORT"...)

@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"context"
 	"strconv"
 	"strings"
 )
@@ -22,6 +21,10 @@ type selected struct {
 	keywords []string        // told by FLAGS
 	told     map[string]bool // spellings of them that came up
 	limited  bool            // no new keywords can be made
+
+	contexts   []*searchContext // searches whose results are kept up to date (RFC 5267)
+	own        UIDSet           // put here by this session and not told yet: NOTIFY does not fetch them
+	flagsSince ModSeq           // changes of flags since then were kept back (RFC 5465); 0: none
 }
 
 // uidMod is a change that needs no telling.
@@ -96,53 +99,6 @@ func (c *conn) unselect() {
 	c.sel, c.saved, c.state = nil, nil, stateAuth
 }
 
-// syncAfter tells what happened in the mailbox, before the tagged answer to a command. Answers to FETCH, STORE and
-// SEARCH must not hold EXPUNGE (RFC 9051 section 7.5.1): sequence numbers would shift under the client.
-func (c *conn) syncAfter(ctx context.Context, verb string) error {
-	switch verb {
-	case "FETCH", "STORE", "SEARCH", "SORT", "THREAD":
-		return c.sync(ctx, false)
-	}
-	return c.sync(ctx, true)
-}
-
-// sync tells the client what has changed since the last time: EXPUNGE if it may be told now, then EXISTS, then flags.
-func (c *conn) sync(ctx context.Context, expunges bool) error {
-	v := c.sel
-	ch, err := v.box.Changes(ctx, v.modseq)
-	if err != nil {
-		return err
-	}
-	if ch == nil {
-		ch = &Changes{ModSeq: v.modseq}
-	}
-	if ch.Gone {
-		return bye("mailbox is gone")
-	}
-	c.begin()
-	if len(ch.Vanished) > 0 {
-		v.gone = v.gone.Union(ch.Vanished.Intersect(v.uids))
-	}
-	if expunges && len(v.gone) > 0 {
-		c.tellGone()
-	}
-	if len(ch.New) > 0 {
-		c.tellNew(ch)
-	}
-	if len(ch.Flags) > 0 {
-		c.tellFlags(ch.Flags)
-	}
-	v.modseq, v.known = max(v.modseq, ch.ModSeq), v.known[:0]
-	if cap(v.known) > keepKnown {
-		v.known = nil
-	}
-	v.uidNext = max(v.uidNext, ch.UIDNext)
-	return c.spill()
-}
-
-// keepKnown is how many entries of known a quiet session may keep room for.
-const keepKnown = 64
-
 // tellGone says EXPUNGE of all that are gone.
 func (c *conn) tellGone() {
 	v := c.sel
@@ -176,7 +132,7 @@ func (c *conn) forgetGone() {
 // tellNew says EXISTS, and RECENT where that is known.
 func (c *conn) tellNew(ch *Changes) {
 	v := c.sel
-	for _, r := range ch.New.Subtract(ch.Vanished) {
+	for _, r := range ch.New {
 		v.uids.AddRange(r.Start, r.Stop)
 	}
 	for _, r := range ch.Recent.Intersect(v.uids) {

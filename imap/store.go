@@ -37,8 +37,9 @@ func (c *conn) cmdStore(ctx context.Context, p *parser, uid bool) error {
 	if len(uids) == 0 {
 		return nil
 	}
+	uids = c.cut(uids)
 	var res StoreResult
-	err = c.slowly(func() (err error) {
+	err = c.slowly(ctx, func(ctx context.Context) (err error) {
 		res, err = c.sel.box.Store(ctx, uids, change)
 		return err
 	})
@@ -145,8 +146,13 @@ func (c *conn) cmdCopy(ctx context.Context, p *parser, uid, move bool) error {
 		c.text = "no messages to copy"
 		return nil
 	}
+	if move {
+		uids = c.cut(uids)
+	} else if err := c.tooMuch(uids.Len()); err != nil {
+		return err
+	}
 	var res CopyResult
-	err = c.slowly(func() (err error) {
+	err = c.slowly(ctx, func(ctx context.Context) (err error) {
 		res, err = c.sel.box.Copy(ctx, uids, to, move)
 		return err
 	})
@@ -155,6 +161,9 @@ func (c *conn) cmdCopy(ctx context.Context, p *parser, uid, move bool) error {
 	}
 	if len(res.Source) == 0 {
 		return no("EXPUNGEISSUED", "the messages are gone")
+	}
+	if c.sel.name == to {
+		c.sel.own = c.sel.own.Union(res.Dest)
 	}
 	code := "COPYUID " + strconv.FormatUint(uint64(res.UIDValidity), 10) + " " + res.Source.String() + " " + res.Dest.String()
 	if move { // RFC 6851 section 4.3: before the EXPUNGEs
@@ -170,7 +179,7 @@ func (c *conn) cmdExpunge(ctx context.Context, uids UIDSet) error {
 	if c.sel.readOnly {
 		return no("READ-ONLY", "mailbox was opened read-only")
 	}
-	err := c.slowly(func() error {
+	err := c.slowly(ctx, func(ctx context.Context) error {
 		_, err := c.sel.box.Expunge(ctx, uids)
 		return err
 	})
@@ -191,7 +200,7 @@ func (c *conn) cmdUIDExpunge(ctx context.Context, p *parser) error {
 	if err != nil || len(uids) == 0 { // an empty set would stand for all
 		return err
 	}
-	return c.cmdExpunge(ctx, uids)
+	return c.cmdExpunge(ctx, c.cut(uids))
 }
 
 // fetchModSeq tells the new mod-sequence of a silent STORE (RFC 7162 section 3.1.3).

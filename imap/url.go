@@ -21,15 +21,17 @@ type messageURL struct {
 // URL with the account as its user, or a path relative to the selected mailbox.
 func parseURL(s, account string) (u messageURL, ok bool) {
 	if len(s) > 7 && strings.EqualFold(s[:7], "imap://") {
-		server, path, _ := strings.Cut(s[7:], "/")
-		user, _, has := strings.Cut(server, "@")
-		user, _, _ = strings.Cut(user, ";") // ;AUTH=
-		name, err := url.PathUnescape(user)
-		if !has || err != nil || name != account { // section 3.2: of another user, or of nobody
+		user, path, is := splitServer(s)
+		if !is || user != account { // section 3.2: of another user, or of nobody
 			return u, false
 		}
-		s = "/" + path
+		s = path
 	}
+	return parsePath(s)
+}
+
+// parsePath reads the path of a URL: a mailbox if it is absolute, and the message.
+func parsePath(s string) (u messageURL, ok bool) {
 	u.item.from = -1
 	rest := s
 	if strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "/;") {

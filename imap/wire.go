@@ -76,6 +76,12 @@ func (w *wire) fill(idle time.Duration, pokable bool) error {
 			return err
 		}
 	}
+	w.room()
+	return w.read(idle, pokable)
+}
+
+// room makes sure that more can be read.
+func (w *wire) room() {
 	if w.in == nil || w.r == w.w {
 		w.r, w.w = 0, 0
 		if w.in == nil {
@@ -88,7 +94,6 @@ func (w *wire) fill(idle time.Duration, pokable bool) error {
 		w.r, w.w = 0, copy(big, w.in[w.r:w.w])
 		w.in = big
 	}
-	return w.read(idle, pokable)
 }
 
 // read waits for input. A poke ends the wait with errPoked where pokable; within a command it only renews it.

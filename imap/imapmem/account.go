@@ -33,7 +33,7 @@ func (b *Backend) Open(_ context.Context, s *mail.Session) (imap.Account, error)
 		u.make("INBOX", nil)
 		b.users[s.Login.Account] = u
 	}
-	return &account{user: u}, nil
+	return &account{user: u, backend: b}, nil
 }
 
 // user is one account.
@@ -46,6 +46,7 @@ type user struct {
 	ids      int
 	quota    []imap.QuotaResource // limits
 	metadata map[string][]imap.MetadataEntry
+	watches  []*watch
 }
 
 // box is a mailbox. The lock of its user guards it.
@@ -62,6 +63,7 @@ type box struct {
 	views    map[*view]struct{}
 	deleted  bool
 	acl      []imap.ACLEntry
+	urlKey   []byte // RFC 4467; nil: none
 }
 
 type expunged struct {
@@ -94,7 +96,10 @@ func (b *box) notify() {
 }
 
 // account is one session.
-type account struct{ user *user }
+type account struct {
+	user    *user
+	backend *Backend
+}
 
 func nonexistent(name string) error {
 	return &imap.Error{Code: "NONEXISTENT", Text: "there is no mailbox " + name}
@@ -164,6 +169,7 @@ func (a *account) Create(_ context.Context, name string, use []imap.SpecialUse) 
 	if a.user.boxes[name] != nil {
 		return "", &imap.Error{Code: "ALREADYEXISTS", Text: "mailbox exists already"}
 	}
+	a.user.emit(a, imap.Event{Kind: imap.EventCreated, Mailbox: name})
 	return a.user.make(name, use).id, nil
 }
 
@@ -176,6 +182,7 @@ func (a *account) Delete(_ context.Context, name string) error {
 	b.deleted = true
 	delete(a.user.boxes, name)
 	b.notify()
+	a.user.emit(a, imap.Event{Kind: imap.EventDeleted, Mailbox: name})
 	return nil
 }
 
@@ -189,6 +196,7 @@ func (a *account) Rename(_ context.Context, from, to string) error {
 	if from == "INBOX" {
 		dst := u.make(to, nil)
 		b.move(b.msgs, dst)
+		u.emit(a, imap.Event{Kind: imap.EventRenamed, Mailbox: to, OldName: from})
 		return nil
 	}
 	found := b != nil
@@ -203,11 +211,13 @@ func (a *account) Rename(_ context.Context, from, to string) error {
 	if !found {
 		return nonexistent(from)
 	}
+	u.emit(a, imap.Event{Kind: imap.EventRenamed, Mailbox: to, OldName: from})
 	return nil
 }
 
 func (a *account) Subscribe(_ context.Context, name string, on bool) error {
 	defer a.lock()()
+	a.user.emit(a, imap.Event{Kind: imap.EventSubscription, Mailbox: name})
 	if !on {
 		delete(a.user.subs, name)
 		return nil

@@ -85,7 +85,9 @@ func (a *account) SetEntries(_ context.Context, mailbox string, entries []imap.M
 		return nonexistent(mailbox)
 	}
 	list := slices.Clone(a.user.metadata[mailbox])
+	event := imap.Event{Kind: imap.EventMetadata, Mailbox: mailbox}
 	for _, e := range entries {
+		event.Entries = append(event.Entries, e.Name)
 		list = slices.DeleteFunc(list, func(x imap.MetadataEntry) bool { return x.Name == e.Name })
 		if e.Value != nil {
 			list = append(list, e)
@@ -93,6 +95,7 @@ func (a *account) SetEntries(_ context.Context, mailbox string, entries []imap.M
 	}
 	slices.SortFunc(list, func(a, b imap.MetadataEntry) int { return strings.Compare(a.Name, b.Name) })
 	a.user.metadata[mailbox] = list
+	a.user.emit(a, event)
 	return nil
 }
 

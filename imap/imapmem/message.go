@@ -76,11 +76,15 @@ func (b *box) add(c *content, flags imap.Flags, date, saved time.Time) *msg {
 	m.created, b.modseq = m.modseq, m.modseq
 	b.uidNext++
 	b.msgs = append(b.msgs, m)
+	b.user.emit(nil, imap.Event{Kind: imap.EventMessageNew, Mailbox: b.name})
 	return m
 }
 
 // remove takes messages out; the lock is held.
 func (b *box) remove(gone []*msg) (uids imap.UIDSet) {
+	if len(gone) > 0 {
+		b.user.emit(nil, imap.Event{Kind: imap.EventMessageExpunge, Mailbox: b.name})
+	}
 	for _, m := range gone {
 		uids.Add(m.uid)
 		b.modseq = b.user.next()

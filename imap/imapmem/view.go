@@ -129,6 +129,7 @@ func (v *view) Store(_ context.Context, uids imap.UIDSet, ch imap.StoreChange) (
 		if f := change(m.flags, ch); !sameFlags(f, m.flags) {
 			m.flags, m.modseq = f, v.box.user.next()
 			v.box.modseq = m.modseq
+			v.box.user.emit(nil, imap.Event{Kind: imap.EventFlagChange, Mailbox: v.box.name})
 		}
 		res.Stored = append(res.Stored, m.state())
 	}
