@@ -29,6 +29,8 @@ type Config struct {
 	House   House
 	Keys    Keys
 
+	Mail Mail // for the accounts room of another process
+
 	// Elsewhere answers the verbs whose room is in another process; nil, or a nil Handler: they are not there.
 	Elsewhere func(verb string) http.Handler
 

@@ -25,6 +25,7 @@ func on[A any](fn func(ctx context.Context, a A, out *sender) (any, error)) verb
 func (h *Handler) table() map[string]verb {
 	t := map[string]verb{}
 	h.keyVerbs(t)
+	h.mailVerbs(t)
 	if d := h.cfg.Domains; d != nil {
 		t["domain/add"] = on(func(ctx context.Context, a NameArgs, _ *sender) (any, error) { return d.AddDomain(ctx, a.Name) })
 		t["domain/show"] = on(h.domainShow)

@@ -112,6 +112,13 @@ func TestSplit(t *testing.T) {
 			t.Fatal("who was removed still gets mail")
 		}
 	}
+	s.run("", "domain", "add", "second.test")
+	if out := s.run("", "dkim", "list", "second.test"); !strings.Contains(out, "second.test") {
+		t.Errorf("the new domain has no keys:\n%s", out)
+	}
+	if out := s.run("", "account", "show", "alice@s.test"); !strings.Contains(out, "2 messages") && !strings.Contains(out, "messages") {
+		t.Errorf("usage is not told:\n%s", out)
+	}
 	for _, verb := range [][]string{{"queue", "list"}, {"store", "status"}, {"verify"}, {"account", "list"}, {"domain", "show", "s.test"}, {"dns", "show", "s.test"}} {
 		s.run("", verb...)
 	}

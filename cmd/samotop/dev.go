@@ -54,7 +54,7 @@ func (c *devCmd) Run(e *env) error {
 		return err
 	}
 	s := serveCmd{LogLevel: c.LogLevel}
-	return e.serve(conf, house.All, s.logger(e), func() {
+	return e.serve(conf, house.All, nil, s.logger(e), func() {
 		fmt.Fprintln(e.stderr, "ready")
 		introduce(e, conf, passwords)
 	})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/samotop/samotop/internal/activation"
 	"github.com/samotop/samotop/internal/config"
 	"github.com/samotop/samotop/internal/house"
 	"github.com/samotop/samotop/internal/notify"
@@ -44,7 +45,11 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.serve(conf, rooms, c.logger(e), func() { fmt.Fprintln(e.stderr, "ready") })
+	sockets, err := activation.Take(e.getenv, os.Getpid())
+	if err != nil {
+		return err
+	}
+	return e.serve(conf, rooms, sockets, c.logger(e), func() { fmt.Fprintln(e.stderr, "ready") })
 }
 
 func (c *serveCmd) logger(e *env) *slog.Logger {
@@ -58,8 +63,8 @@ func (c *serveCmd) logger(e *env) *slog.Logger {
 }
 
 // serve runs a house until it is told to stop.
-func (e *env) serve(conf *config.Config, rooms house.Rooms, log *slog.Logger, ready func()) (err error) {
-	h, err := e.open(house.Options{Config: conf, Rooms: rooms, Linked: rooms != house.All, Version: buildVersion(), Log: log}, func() bool {
+func (e *env) serve(conf *config.Config, rooms house.Rooms, sockets *activation.Held, log *slog.Logger, ready func()) (err error) {
+	h, err := e.open(house.Options{Config: conf, Rooms: rooms, Linked: rooms != house.All, Sockets: sockets, Version: buildVersion(), Log: log}, func() bool {
 		a := e.askServer(conf)
 		if a != nil && rooms != house.All {
 			_ = a.close() // that of another room

@@ -22,6 +22,7 @@ import (
 
 	"github.com/samotop/samotop/accounts"
 	"github.com/samotop/samotop/accounts/authproto"
+	"github.com/samotop/samotop/internal/activation"
 	"github.com/samotop/samotop/internal/certs"
 	"github.com/samotop/samotop/internal/config"
 	"github.com/samotop/samotop/internal/telemetry"
@@ -55,6 +56,8 @@ type Options struct {
 
 	// OpenEngine opens a database by its name; nil: the embedded engine in a directory of that name.
 	OpenEngine func(ctx context.Context, name string) (store.Engine, error)
+	// Sockets are those that the service manager opened; what is among them is not opened anew.
+	Sockets *activation.Held
 	// Listen makes the listeners; nil: net.ListenConfig.
 	Listen func(ctx context.Context, network, address string) (net.Listener, error)
 	// Dial makes connections to other servers; nil: net.Dialer.

@@ -13,8 +13,14 @@ import (
 
 // managementConfig tells management about the rooms that are open.
 func (h *House) managementConfig() management.Config {
-	c := management.Config{House: about{h}, Keys: keys{h}, Log: h.log.With("room", "management")}
+	c := management.Config{House: about{h}, Log: h.log.With("room", "management")}
 	c.Elsewhere = h.elsewhere()
+	if h.has(Queue) || !h.o.Linked {
+		c.Keys = keys{h}
+	}
+	if h.mailbox != nil {
+		c.Mail = mailOf{h.mailbox}
+	}
 	if h.accounts != nil {
 		p := h.people()
 		c.Domains, c.People, c.Aliases, c.MakePassword = p, p, p, h.accounts.GeneratePassword
@@ -28,11 +34,34 @@ func (h *House) managementConfig() management.Config {
 // people shows the accounts room to management.
 type people struct {
 	a *accounts.Accounts
-	m *mailbox.Mailbox // nil: usage is not told
-	k *keyring.Ring
+	m mailKeeper // nil: usage is not told
+	k keyMaker
 }
 
-func (h *House) people() people { return people{h.accounts, h.mailbox, h.keys} }
+// mailKeeper is what the verbs about people ask of the mailbox.
+type mailKeeper interface {
+	Usage(ctx context.Context, owner uint64) (mailbox.Usage, error)
+	Purge(ctx context.Context, owner uint64) error
+}
+
+// keyMaker makes the keys of a new domain, if it has none.
+type keyMaker interface {
+	Make(domain string) ([]keyring.Key, error)
+}
+
+func (h *House) people() people {
+	p := people{a: h.accounts, k: h.keys}
+	switch {
+	case h.mailbox != nil:
+		p.m = h.mailbox
+	case h.o.Linked:
+		p.m = h.far("mailbox")
+	}
+	if h.o.Linked && !h.has(Queue) { // which alone may read them
+		p.k = h.far("qm")
+	}
+	return p
+}
 
 var (
 	_ management.Domains = people{}

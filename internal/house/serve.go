@@ -60,6 +60,15 @@ func (h *House) Serve(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
+	if err := h.o.Sockets.Close(); err != nil {
+		h.log.Warn("sockets of the service manager are not used", "err", err)
+	}
+	if err := h.confine(); err != nil {
+		for _, s := range bound {
+			s.listener.Close()
+		}
+		return err
+	}
 	return h.run(ctx, bound, ready)
 }
 
@@ -84,6 +93,9 @@ func (h *House) bind(ctx context.Context, services []planned) ([]service, error)
 }
 
 func (h *House) listen(ctx context.Context, p planned) (net.Listener, error) {
+	if l := h.o.Sockets.Listener(p.network, p.address); l != nil {
+		return l, nil
+	}
 	if p.network == "unix" {
 		return listenUnix(p.address, p.mode)
 	}
