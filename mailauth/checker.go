@@ -67,6 +67,7 @@ type Report struct {
 	Findings []Finding
 	Action   Action // the strictest of the findings
 
+	Early     bool   // it was refused before the content came: only SPF and Reverse are known
 	MessageID string // of the header, without the angle brackets; "" if there is none
 }
 

@@ -136,6 +136,10 @@ func (p preparing) Prepare(ctx context.Context) ([]mail.Reply, error) {
 // Recipient asks SPF, which alone may refuse here.
 func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 	f := t.early(ctx)
+	if t.c.Observe != nil && (f.Action == Refuse || f.Action == Defer) {
+		t.c.Observe(ctx, t.s, Report{Facts: t.check.facts, To: []mail.Address{r.Address}, Reverse: t.r.rev, SPF: t.check.SPF(ctx),
+			Findings: []Finding{f}, Action: f.Action, Early: true})
+	}
 	switch f.Action {
 	case Refuse:
 		return t.spfRefusal()

@@ -20,6 +20,7 @@ type Config struct {
 	Clock     func() time.Time // default time.Now
 	Rand      io.Reader        // makes the key of the house once; default crypto/rand
 	Log       *slog.Logger     // default: nothing is logged
+	Journal   mail.Journal     // told of each message that was delivered; default: each is a line of Log
 	Limits    Limits
 	Observer  Observer // told of changes; nil: nobody is
 }
@@ -123,6 +124,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Journal == nil {
+		c.Journal = mail.LogEvents(c.Log, nil)
 	}
 	c.Limits = c.Limits.withDefaults()
 	return c

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/samotop/samotop/mail"
@@ -18,11 +19,11 @@ func (m *Mailbox) Door() mail.Door {
 	})
 }
 
-func (m *Mailbox) beginDelivery(ctx context.Context, _ *mail.Session, from mail.Sender) (mail.Transaction, error) {
+func (m *Mailbox) beginDelivery(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
 	if from.Size > m.limits.MessageOctets {
 		return nil, tooLarge(m.limits.MessageOctets)
 	}
-	return &delivery{m: m, from: from, ctx: context.WithoutCancel(ctx)}, nil
+	return &delivery{m: m, session: s.ID, from: from, ctx: context.WithoutCancel(ctx)}, nil
 }
 
 var (
@@ -33,13 +34,14 @@ var (
 
 // delivery is a transaction of the Door.
 type delivery struct {
-	m     *Mailbox
-	from  mail.Sender
-	ctx   context.Context // for Write, which has none; never cancelled
-	to    []*addressee
-	trace []mail.Field
-	in    *intake
-	ended bool
+	m       *Mailbox
+	session string // its trace id
+	from    mail.Sender
+	ctx     context.Context // for Write, which has none; never cancelled
+	to      []*addressee
+	trace   []mail.Field
+	in      *intake
+	ended   bool
 }
 
 // addressee is one accepted recipient.
@@ -50,6 +52,7 @@ type addressee struct {
 	folder   string
 	id       [16]byte
 	hasID    bool
+	delivery string // id, as it came
 	dropped  bool
 	prepared bool
 	arrival  arrival
@@ -90,7 +93,7 @@ func (d *delivery) Recipient(ctx context.Context, r *mail.Recipient) error {
 	a := &addressee{owner: o, address: r.Address.String(), folder: r.Folder, account: d.m.account(accountID(o.ID))}
 	if r.DeliveryID != "" {
 		sum := d.m.keyed('d', r.DeliveryID)
-		a.hasID = true
+		a.hasID, a.delivery = true, r.DeliveryID
 		copy(a.id[:], sum[:])
 	}
 	if err := d.m.hasRoom(ctx, a, max(d.from.Size, 1)); err != nil {
@@ -244,8 +247,29 @@ func (d *delivery) Commit(ctx context.Context) ([]mail.Reply, error) {
 	replies := make([]mail.Reply, len(d.to))
 	for i, a := range d.to {
 		replies[i] = a.reply
+		d.tell(ctx, a)
 	}
 	return replies, nil
+}
+
+// tell says in the journal where the message is.
+func (d *delivery) tell(ctx context.Context, a *addressee) {
+	if a.dropped {
+		return
+	}
+	e := mail.Event{Time: d.m.now(), Trace: d.session, Room: "mailbox", Kind: "stored", ID: a.delivery, MessageID: d.in.digest.messageID,
+		From: d.from.Address.String(), To: a.address, Code: a.reply.Code, Text: "in the folder INBOX of " + a.owner.Address}
+	if e.From == "" {
+		e.From = "<>"
+	}
+	if a.folder != "" {
+		e.Text = "in the folder " + a.folder + " of " + a.owner.Address
+	}
+	if !a.reply.Positive() {
+		e.Kind, e.Text = "refused", ""
+	}
+	e.Text = strings.TrimSpace(e.Text + ": " + a.reply.String())
+	d.m.journal.Record(ctx, e)
 }
 
 func (d *delivery) store(ctx context.Context) error {

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/message"
@@ -16,6 +17,8 @@ type digest struct {
 	keys   []byte // the sort row
 	cut    bool   // fields are missing from header for its size
 	ids    []msgIDHash
+
+	messageID string // for the journal
 }
 
 // maxThreadIDs is how many ids of one message are looked at to find its thread: its own, that of In-Reply-To, and
@@ -39,6 +42,9 @@ func (m *Mailbox) makeDigest(root *message.Part, head []byte, places int) digest
 		d.keys = m.makeKeys(&root.Header, append(d.header, crlf...))
 	}
 	d.ids = m.threadIDs(&root.Header)
+	if ids := message.MessageIDs(root.Header.Get("Message-ID")); len(ids) > 0 {
+		d.messageID = strings.Trim(ids[0], "<>")
+	}
 	return d
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/store"
 )
 
@@ -25,6 +26,7 @@ type Mailbox struct {
 	dir      Directory
 	now      func() time.Time
 	log      *slog.Logger
+	journal  mail.Journal
 	observer Observer // nil: none
 	limits   Limits
 
@@ -59,7 +61,7 @@ func Open(ctx context.Context, c Config) (*Mailbox, error) {
 	}
 	c = c.withDefaults()
 	m := &Mailbox{
-		eng: c.Engine, dir: c.Directory, now: c.Clock, log: c.Log, observer: c.Observer, limits: c.Limits, rowsOctets: maxRowsOctets, columnWorth: defaultColumnWorth,
+		eng: c.Engine, dir: c.Directory, now: c.Clock, log: c.Log, journal: c.Journal, observer: c.Observer, limits: c.Limits, rowsOctets: maxRowsOctets, columnWorth: defaultColumnWorth,
 		accounts: map[accountID]*account{}, longLogs: map[logKeyOf]struct{}{}, sweepNow: make(chan struct{}, 1),
 	}
 	if err := m.openFormat(ctx, c.Rand); err != nil {

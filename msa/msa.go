@@ -53,6 +53,8 @@ type Config struct {
 	Clock func() time.Time // nil: time.Now
 	Rand  io.Reader        // for Message-ID; nil: crypto/rand
 	Log   *slog.Logger     // nil: none
+	// Journal is told of each message that was taken or refused; nil: each is a line of Log.
+	Journal mail.Journal
 }
 
 // Defaults of Config.
@@ -85,6 +87,9 @@ func New(cfg Config) (mail.Door, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Journal == nil {
+		cfg.Journal = mail.LogEvents(cfg.Log, nil)
 	}
 	return &door{cfg}, nil
 }

@@ -22,8 +22,10 @@ type transaction struct {
 	editor  *message.HeaderEditor
 	refusal error // what the header met
 	to      *mail.Address
+	all     []mail.Address // recipients that were accepted
 	rcpts   int
 	traced  bool
+	id      string // Message-ID, for the journal
 }
 
 // removed never leaves: Bcc tells what its reader must not know (RFC 5322 section 3.6.3), Return-Path is written by
@@ -48,8 +50,10 @@ func (g gate) Write(p []byte) (int, error) {
 
 func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 	if err := t.next.Recipient(ctx, r); err != nil {
+		t.refused(ctx, r.Address, err)
 		return err
 	}
+	t.all = append(t.all, r.Address)
 	if t.rcpts++; t.rcpts == 1 {
 		a := r.Address
 		t.to = &a
@@ -71,10 +75,13 @@ func (t *transaction) Write(p []byte) (int, error) {
 
 // Commit ends the content and adds Received.
 func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
-	if err := t.finish(); err != nil {
-		return nil, err
+	err := t.finish()
+	var replies []mail.Reply
+	if err == nil {
+		replies, err = t.next.Commit(ctx)
 	}
-	return t.next.Commit(ctx)
+	t.record(ctx, replies, err)
+	return replies, err
 }
 
 // Prepare does the same as far as the queue can without its final step.
@@ -130,8 +137,10 @@ func (t *transaction) header(h *message.Header) []mail.Field {
 	if !h.Has("Date") {
 		add = append(add, mail.Field{Name: "Date", Value: message.FormatDate(t.cfg.Clock())})
 	}
+	t.id = strings.ToValidUTF8(string(h.Get("Message-ID")), "?")
 	if !h.Has("Message-ID") {
 		id, err := t.messageID()
+		t.id = id
 		if err != nil {
 			t.refusal = err
 			return nil

@@ -10,6 +10,12 @@ import (
 // Commit asks the guard for its last word, commits the queue and the Mailbox, sees to it that what is owed is
 // queued, and answers.
 func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
+	replies, err := t.commit(ctx)
+	t.record(ctx, replies, err)
+	return replies, err
+}
+
+func (t *transaction) commit(ctx context.Context) ([]mail.Reply, error) {
 	t.start()
 	defer t.Abort() //nolint:errcheck // what was committed stays; the rest is given up
 	if t.hops.looping() {
@@ -22,11 +28,7 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 		return nil, err
 	}
 	t.settle(ctx)
-	replies, err := t.answer(ctx)
-	if err == nil {
-		t.log(ctx, replies)
-	}
-	return replies, err
+	return t.answer(ctx)
 }
 
 // judge takes the guard's final verdict for each recipient. Where peers want one answer for all, a recipient that

@@ -1,14 +1,22 @@
 package mta
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
+
+// maxLineOctets of a header line are looked at.
+const maxLineOctets = 256
 
 // hopCounter counts the Received fields of a message while it streams through, to find loops (RFC 5321 section
-// 6.3). It keeps only the beginning of the current line.
+// 6.3), and finds its Message-ID for the journal. It keeps only the beginning of the current line.
 type hopCounter struct {
 	max, n int
-	name   [9]byte // beginning of the line: "received:" is as long as it needs to be
-	have   int     // octets in the line so far, as far as they matter
-	body   bool    // the header has ended
+	line   [maxLineOctets]byte // the beginning of the line
+	have   int                 // octets in it
+	body   bool                // the header has ended
+	inID   bool                // the line before was a Message-ID without its value
+	id     string
 }
 
 func (h *hopCounter) looping() bool { return h.n > h.max }
@@ -20,7 +28,7 @@ func (h *hopCounter) write(p []byte) {
 		if end >= 0 {
 			line = p[:end]
 		}
-		h.add(line)
+		h.have += copy(h.line[h.have:], line)
 		if end < 0 {
 			return
 		}
@@ -29,18 +37,28 @@ func (h *hopCounter) write(p []byte) {
 	}
 }
 
-func (h *hopCounter) add(b []byte) {
-	if h.have < len(h.name) {
-		h.have += copy(h.name[h.have:], b)
+func (h *hopCounter) endLine() {
+	line := bytes.TrimRight(h.line[:h.have], "\r")
+	h.have = 0
+	switch {
+	case len(line) == 0:
+		h.body = true
+	case h.inID && (line[0] == ' ' || line[0] == '\t'):
+		h.keep(line)
+	case hasName(line, "received:"):
+		h.n++
+	case h.id == "" && hasName(line, "message-id:"):
+		h.keep(line[len("message-id:"):])
+		h.inID = h.id == ""
+		return
 	}
+	h.inID = false
 }
 
-func (h *hopCounter) endLine() {
-	switch line := h.name[:h.have]; {
-	case len(line) == 0, string(line) == "\r":
-		h.body = true
-	case len(line) == len("received:") && bytes.EqualFold(line, []byte("received:")):
-		h.n++
-	}
-	h.have = 0
+func (h *hopCounter) keep(value []byte) {
+	h.id = strings.ToValidUTF8(strings.Trim(string(bytes.TrimSpace(value)), "<>"), "?")
+}
+
+func hasName(line []byte, name string) bool {
+	return len(line) >= len(name) && bytes.EqualFold(line[:len(name)], []byte(name))
 }

@@ -47,6 +47,8 @@ type Config struct {
 	Clock func() time.Time // nil: time.Now
 	NewID func() string    // nil: random
 	Log   *slog.Logger     // nil: silent
+	// Journal is told who connected, and what became of each message for each recipient; nil: each is a line of Log.
+	Journal mail.Journal
 }
 
 // MTA is a mail.Door.
@@ -85,6 +87,9 @@ func New(c Config) (*MTA, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Journal == nil {
+		c.Journal = mail.LogEvents(c.Log, nil)
+	}
 	return &MTA{c}, nil
 }
 
@@ -108,6 +113,7 @@ type receiver struct {
 	mta            *MTA
 	guard          mail.Receiver
 	mailbox, queue mail.Receiver
+	told           bool // the journal knows who this is
 }
 
 // Close lets go of what the session had opened.
@@ -126,6 +132,7 @@ func (r *receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender)
 	if err != nil {
 		return nil, err
 	}
+	r.connected(ctx, s)
 	return &transaction{r: r, s: s, from: from, guard: g, id: r.mta.c.NewID(), hops: hopCounter{max: r.mta.c.MaxHops}}, nil
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"strings"
 
 	"github.com/samotop/samotop/mail"
 )
@@ -65,6 +63,7 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 	asked := *r
 	asked.Targets = nil
 	if err := t.guard.Recipient(ctx, &asked); err != nil {
+		t.refusedAtRCPT(ctx, r.Address, err)
 		return err
 	}
 	rec := recipient{Recipient: asked, guardIndex: t.guarded}
@@ -83,6 +82,7 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 		replies = append(replies, t.targets[i].reply)
 	}
 	if answer := mail.Agree(replies); !answer.Positive() {
+		t.refusedAtRCPT(ctx, r.Address, &answer)
 		return &answer
 	}
 	t.recipients = append(t.recipients, rec)
@@ -252,23 +252,4 @@ func (t *transaction) Abort() error {
 		t.spool.close()
 	}
 	return errors.Join(errs...)
-}
-
-func (t *transaction) log(ctx context.Context, replies []mail.Reply) {
-	log := t.config().Log
-	if !log.Enabled(ctx, slog.LevelInfo) {
-		return
-	}
-	to := make([]string, len(t.recipients))
-	said := make([]string, len(replies))
-	for i := range t.recipients {
-		to[i] = t.recipients[i].Address.String()
-		said[i] = replies[i].String()
-		if cause := replies[i].Cause; cause != nil {
-			said[i] += " (" + cause.Error() + ")"
-		}
-	}
-	log.LogAttrs(ctx, slog.LevelInfo, "message",
-		slog.String("id", t.id), slog.String("session", t.s.ID), slog.String("from", t.from.Address.String()),
-		slog.String("to", strings.Join(to, " ")), slog.Int64("octets", t.size), slog.String("reply", strings.Join(said, "; ")))
 }

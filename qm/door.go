@@ -214,8 +214,7 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 		t.q.check(err)
 		return nil, err
 	}
-	t.q.cfg.Log.Info("queued", "id", id.String(), "session", t.row.origin.session, "account", t.row.origin.account,
-		"from", t.row.sender.Address.Path(), "recipients", len(t.rcpts), "size", t.row.size, "message_id", t.row.msgID)
+	t.q.tellQueued(ctx, m, entries)
 	t.q.arrived(m, entries)
 	return t.replies(ok), nil
 }

@@ -80,6 +80,8 @@ type Config struct {
 	Clock func() time.Time // nil: time.Now
 	Rand  io.Reader        // seeds ids and jitter; nil: crypto/rand
 	Log   *slog.Logger     // nil: none
+	// Journal is told what was queued, each attempt, and each report; nil: each is a line of Log.
+	Journal mail.Journal
 }
 
 // Signing is a message on its way to be signed. Write never fails; without keys Close returns no fields.
@@ -159,6 +161,9 @@ func (c *Config) withDefaults() error {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Journal == nil {
+		c.Journal = mail.LogEvents(c.Log, nil)
 	}
 	return nil
 }

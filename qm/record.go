@@ -85,7 +85,7 @@ func (c *change) decide(q *QM, o outcome) {
 	o.own = o.own || d.reply.Code != o.reply.Code // we gave up
 	o.reply = d.reply
 	c.dec = append(c.dec, d)
-	c.log(q, &o, d)
+	q.tellAttempt(c.m, &o, d)
 	if t, ok := c.m.tell(r, &o, d, q.cfg.Schedule); ok {
 		c.told = append(c.told, t)
 	}
@@ -98,24 +98,6 @@ func (c *change) decide(q *QM, o outcome) {
 	row.attempts, row.last, row.due = attempts, o.attempt(), millis(d.due)
 	row.warned = row.warned || d.warn
 	c.rows = append(c.rows, &row)
-}
-
-func (c *change) log(q *QM, o *outcome, d decision) {
-	what := "delivered"
-	switch {
-	case d.action == fail:
-		what = "failed"
-	case d.action == retry:
-		what = "deferred"
-	case o.e.row.target.Remote:
-		what = "sent"
-	}
-	args := []any{"id", c.m.id.String(), "to", o.e.row.target.Address.Path(), "host", o.host, "tls", o.tls,
-		"reply", o.reply.String(), "attempt", o.e.row.attempts + 1, "delay", o.at.Sub(c.m.row.arrival)}
-	if d.action == retry {
-		args = append(args, "next", d.due)
-	}
-	q.cfg.Log.Info(what, args...)
 }
 
 // changeBatch writes the batch of the changes.

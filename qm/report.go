@@ -47,7 +47,7 @@ func (q *QM) addReport(ctx context.Context, b *store.Batch, c *change) error {
 	}
 	q.coming(id)
 	c.report, c.entries = m, q.enqueue(b, m, rcpts, len(b.Blobs)-1)
-	q.cfg.Log.Info("reported", "id", c.m.id.String(), "report", id.String(), "to", sender.Address.Path(), "recipients", len(c.told))
+	q.tellReport(ctx, c, id)
 	return nil
 }
 

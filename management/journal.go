@@ -1,0 +1,370 @@
+package management
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/store"
+)
+
+// JournalConfig of OpenJournal. Engine is required.
+type JournalConfig struct {
+	Engine store.Engine
+
+	MaxAge    time.Duration // events older than that are forgotten; 0: DefaultJournalAge
+	MaxOctets int64         // of all events; over it the oldest are forgotten; 0: DefaultJournalOctets
+	MaxQueue  int           // events in memory; over it they are dropped and counted; 0: DefaultJournalQueue
+	FlushTime time.Duration // an event is on disk after that at the latest; 0: DefaultJournalFlush
+
+	Clock func() time.Time // nil: time.Now
+	Log   *slog.Logger     // nil: none
+}
+
+// Defaults and limits of the Journal.
+const (
+	DefaultJournalAge    = 30 * 24 * time.Hour
+	DefaultJournalOctets = 512 << 20
+	DefaultJournalQueue  = 20_000
+	DefaultJournalFlush  = 500 * time.Millisecond
+
+	maxEventText   = 2 << 10 // octets of one text
+	maxEventFacts  = 40
+	maxEventBatch  = 2000
+	journalBucket  = 6 * 60 * 60 // seconds: what is forgotten together
+	maxWhyEvents   = 1000
+	maxWhyMessages = 50
+)
+
+// Journal keeps what the rooms tell of each message, in a database of its own, for as long as its configuration says.
+// Record never waits: what does not fit into memory is dropped and counted. An event is lost if the power fails before it
+// was flushed; mail never is.
+//
+// Rows: "e" bucket seq -> event; "i" bucket hash seq -> nothing, where hash is of one thing that can be asked for;
+// "s" bucket -> octets. A bucket is six hours, so that forgetting is three ranges; seq is the time in microseconds, made
+// unique.
+type Journal struct {
+	cfg     JournalConfig
+	in      chan mail.Event
+	flush   chan chan struct{}
+	dropped atomic.Int64
+	stop    context.CancelFunc
+	done    chan struct{}
+
+	last    uint64           // seq of the last event; of the writer
+	buckets map[uint32]int64 // octets of each; of the writer
+	total   int64
+	told    int64 // dropped events that the log has been told of
+	full    sync.Once
+}
+
+var _ mail.Journal = (*Journal)(nil)
+
+// OpenJournal begins to write. The context bounds only the opening.
+func OpenJournal(ctx context.Context, cfg JournalConfig) (*Journal, error) {
+	if cfg.Engine == nil {
+		return nil, errors.New("journal: Engine is required")
+	}
+	if cfg.MaxAge <= 0 {
+		cfg.MaxAge = DefaultJournalAge
+	}
+	if cfg.MaxOctets <= 0 {
+		cfg.MaxOctets = DefaultJournalOctets
+	}
+	if cfg.MaxQueue <= 0 {
+		cfg.MaxQueue = DefaultJournalQueue
+	}
+	if cfg.FlushTime <= 0 {
+		cfg.FlushTime = DefaultJournalFlush
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	j := &Journal{cfg: cfg, in: make(chan mail.Event, cfg.MaxQueue), flush: make(chan chan struct{}), done: make(chan struct{}), buckets: map[uint32]int64{}}
+	if err := j.seed(ctx); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	j.stop = stop
+	go j.run(run)
+	return j, nil
+}
+
+// seed reads how much there is.
+func (j *Journal) seed(ctx context.Context) error {
+	return j.cfg.Engine.View(ctx, func(r store.Reader) error {
+		for kv, err := range r.Scan(ctx, []byte("s"), []byte("t"), false) {
+			if err != nil {
+				return err
+			}
+			if len(kv.Key) != 5 || len(kv.Value) != 8 {
+				continue
+			}
+			n := int64(binary.BigEndian.Uint64(kv.Value))
+			j.buckets[binary.BigEndian.Uint32(kv.Key[1:])] = n
+			j.total += n
+		}
+		for kv, err := range r.Scan(ctx, []byte("e"), []byte("f"), true) {
+			if err != nil {
+				return err
+			}
+			if len(kv.Key) == 13 {
+				j.last = binary.BigEndian.Uint64(kv.Key[5:])
+			}
+			break
+		}
+		return nil
+	})
+}
+
+// Record keeps an event. It returns at once.
+func (j *Journal) Record(_ context.Context, e mail.Event) {
+	if e.Time.IsZero() {
+		e.Time = j.cfg.Clock()
+	}
+	e.Facts = append([]mail.Fact(nil), e.Facts[:min(len(e.Facts), maxEventFacts)]...) // a session's facts change
+	select {
+	case j.in <- e:
+	default:
+		j.dropped.Add(1)
+	}
+}
+
+// Dropped is how many events found no room since the start.
+func (j *Journal) Dropped() int64 { return j.dropped.Load() }
+
+// Flush returns when what was recorded before is on disk, or ctx has ended.
+func (j *Journal) Flush(ctx context.Context) error {
+	ack := make(chan struct{})
+	select {
+	case j.flush <- ack:
+	case <-j.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-ack:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close writes what is in memory and ends. The engine stays open.
+func (j *Journal) Close() error {
+	j.stop()
+	<-j.done
+	return nil
+}
+
+// run gathers events and writes them together.
+func (j *Journal) run(ctx context.Context) {
+	defer close(j.done)
+	tick := time.NewTicker(j.cfg.FlushTime)
+	defer tick.Stop()
+	var batch []mail.Event
+	write := func() {
+		if len(batch) > 0 {
+			j.write(batch)
+			batch = batch[:0]
+		}
+	}
+	for {
+		select {
+		case e := <-j.in:
+			if batch = append(batch, e); len(batch) >= maxEventBatch {
+				write()
+			}
+		case <-tick.C:
+			write()
+			j.report()
+		case ack := <-j.flush:
+			batch = j.drain(batch)
+			write()
+			close(ack)
+		case <-ctx.Done():
+			batch = j.drain(batch)
+			write()
+			return
+		}
+	}
+}
+
+// drain takes what is in the channel now.
+func (j *Journal) drain(batch []mail.Event) []mail.Event {
+	for range cap(j.in) {
+		select {
+		case e := <-j.in:
+			batch = append(batch, e)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (j *Journal) report() {
+	if n := j.dropped.Load(); n > j.told {
+		j.cfg.Log.Warn("the journal was flooded: events were dropped", "events", n-j.told)
+		j.told = n
+	}
+}
+
+// write puts events on disk. A disk that refuses costs the events, and is told once.
+func (j *Journal) write(events []mail.Event) {
+	for len(events) > 0 {
+		n := min(len(events), maxEventBatch)
+		b := j.batch(events[:n])
+		if err := store.Commit(context.Background(), j.cfg.Engine, b); err != nil {
+			j.dropped.Add(int64(n))
+			j.full.Do(func() { j.cfg.Log.Error("the journal cannot be written", "err", err) })
+		}
+		events = events[n:]
+	}
+}
+
+func (j *Journal) batch(events []mail.Event) *store.Batch {
+	b := &store.Batch{}
+	touched := map[uint32]bool{}
+	for i := range events {
+		e := &events[i]
+		value := encodeEvent(e)
+		seq := max(uint64(e.Time.UnixMicro()), j.last+1)
+		j.last = seq
+		bucket := bucketOf(seq)
+		touched[bucket] = true
+		b.Ops = append(b.Ops, store.Put(journalKey('e', bucket, nil, seq), value))
+		size := int64(len(value) + 13)
+		for _, term := range terms(e) {
+			b.Ops = append(b.Ops, store.Put(journalKey('i', bucket, term, seq), nil))
+			size += 21
+		}
+		j.buckets[bucket] += size
+		j.total += size
+	}
+	j.forget(b)
+	for bucket := range touched {
+		if n, ok := j.buckets[bucket]; ok {
+			b.Ops = append(b.Ops, store.Put(bucketKey('s', bucket), binary.BigEndian.AppendUint64(nil, uint64(n))))
+		}
+	}
+	return b
+}
+
+// forget drops whole buckets that are too old or too many.
+func (j *Journal) forget(b *store.Batch) {
+	oldest := bucketOf(uint64(j.cfg.Clock().Add(-j.cfg.MaxAge).UnixMicro()))
+	newest := bucketOf(j.last)
+	for {
+		first, any := uint32(0), false
+		for k := range j.buckets {
+			if !any || k < first {
+				first, any = k, true
+			}
+		}
+		if !any || first >= oldest && j.total <= j.cfg.MaxOctets || first == newest && len(j.buckets) == 1 {
+			return
+		}
+		for _, kind := range []byte{'e', 'i', 's'} {
+			b.Ops = append(b.Ops, store.DeleteRange(bucketKey(kind, first), bucketKey(kind, first+1)))
+		}
+		j.total -= j.buckets[first]
+		delete(j.buckets, first)
+	}
+}
+
+func bucketOf(seq uint64) uint32 { return uint32(seq / 1e6 / journalBucket) }
+
+func bucketKey(kind byte, bucket uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{kind}, bucket)
+}
+
+func journalKey(kind byte, bucket uint32, term []byte, seq uint64) []byte {
+	k := make([]byte, 0, 21)
+	k = binary.BigEndian.AppendUint32(append(k, kind), bucket)
+	return binary.BigEndian.AppendUint64(append(k, term...), seq)
+}
+
+// terms are the hashes under which an event is found.
+func terms(e *mail.Event) [][]byte {
+	out := make([][]byte, 0, 5)
+	for i, s := range [...]string{e.MessageID, e.ID, e.Trace, e.From, e.To} {
+		if s == "" || s == "<>" {
+			continue
+		}
+		if i == 1 {
+			s, _, _ = strings.Cut(s, ".") // the id of a delivery is that of the message and a number
+		}
+		out = append(out, termOf(s))
+	}
+	return out
+}
+
+// termOf hashes what can be asked for, without brackets and case.
+func termOf(s string) []byte {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(plainTerm(s)))
+	return h.Sum(nil)
+}
+
+func plainTerm(s string) string { return strings.ToLower(strings.Trim(strings.TrimSpace(s), "<>")) }
+
+// eventRow is an event on disk.
+type eventRow struct {
+	Time      time.Time   `json:"t"`
+	Trace     string      `json:"s,omitempty"`
+	Room      string      `json:"r,omitempty"`
+	Kind      string      `json:"k,omitempty"`
+	ID        string      `json:"i,omitempty"`
+	MessageID string      `json:"m,omitempty"`
+	From      string      `json:"f,omitempty"`
+	To        string      `json:"o,omitempty"`
+	Peer      string      `json:"p,omitempty"`
+	Code      int         `json:"c,omitempty"`
+	Text      string      `json:"x,omitempty"`
+	Facts     [][2]string `json:"a,omitempty"`
+}
+
+func encodeEvent(e *mail.Event) []byte {
+	r := eventRow{e.Time.UTC(), cut(e.Trace), e.Room, e.Kind, cut(e.ID), cut(e.MessageID), cut(e.From), cut(e.To), cut(e.Peer), e.Code, cut(e.Text), nil}
+	for _, f := range e.Facts {
+		if f.Value != "" {
+			r.Facts = append(r.Facts, [2]string{cut(f.Name), cut(f.Value)})
+		}
+	}
+	b, err := json.Marshal(r)
+	if err != nil { // a time beyond the year 9999
+		return []byte("{}")
+	}
+	return b
+}
+
+func cut(s string) string { return s[:min(len(s), maxEventText)] }
+
+func decodeEvent(b []byte) (Step, error) {
+	var r eventRow
+	if err := json.Unmarshal(b, &r); err != nil {
+		return Step{}, fmt.Errorf("journal: an event cannot be read: %w", err)
+	}
+	s := Step{Time: r.Time, Trace: r.Trace, Room: r.Room, Kind: r.Kind, ID: r.ID, MessageID: r.MessageID, From: r.From, To: r.To, Peer: r.Peer, Code: r.Code, Text: r.Text}
+	for _, f := range r.Facts {
+		if s.Facts == nil {
+			s.Facts = map[string]string{}
+		}
+		s.Facts[f[0]] = f[1]
+	}
+	return s, nil
+}
