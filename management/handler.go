@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/samotop/samotop/mail"
 )
 
 // Limits of Config when it says nothing.
@@ -28,6 +30,8 @@ type Config struct {
 	Queue   Queue
 	House   House
 	Keys    Keys
+	Why     Why
+	Record  mail.Journal // takes the events of other processes
 
 	Mail Mail // for the accounts room of another process
 

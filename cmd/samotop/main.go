@@ -51,6 +51,7 @@ type cli struct {
 	Alias       aliasCmd       `cmd:"" help:"Addresses that lead to others."`
 	Queue       queueCmd       `cmd:"" help:"Mail on its way."`
 	DKIM        dkimCmd        `cmd:"" name:"dkim" help:"Keys that sign what is sent."`
+	Why         whyCmd         `cmd:"" help:"What happened to a message, and why."`
 	DNS         dnsCmd         `cmd:"" name:"dns" help:"DNS records to publish."`
 	Verify      verifyCmd      `cmd:"" help:"Read every database and report what is damaged."`
 	Store       storeCmd       `cmd:"" help:"The databases."`

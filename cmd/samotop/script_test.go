@@ -87,7 +87,7 @@ func TestPasswordFile(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, v := range []string{"quickstart", "dev", "serve", "account add", "account list", "account show", "account set", "account password",
 		"account remove", "domain add", "domain list", "domain show", "domain remove", "alias add", "alias list", "alias remove", "queue list",
-		"queue show", "queue retry", "queue hold", "queue release", "queue remove", "queue stats", "dkim list", "dkim rotate", "dns show", "verify", "store status", "status",
+		"queue show", "queue retry", "queue hold", "queue release", "queue remove", "queue stats", "why", "dkim list", "dkim rotate", "dns show", "verify", "store status", "status",
 		"check-config", "version"} {
 		var out, errs strings.Builder
 		code := run(t.Context(), append(strings.Fields(v), "--help"), &env{stdout: &out, stderr: &errs})

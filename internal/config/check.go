@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/net/idna"
 
@@ -42,6 +43,9 @@ func (l *loader) check() *Config {
 	l.lmtpOnLoopback(c.Mailbox.Listen)
 	c.Mailbox.PlaintextLoopback = value(l.raw.Mailbox.PlaintextLoopback)
 	l.proxies(c)
+	j := &l.raw.Journal
+	c.Journal.MaxAge = 24 * time.Hour * time.Duration(l.limit("journal.days", value(j.Days), j.Days != nil, 1, 3650))
+	c.Journal.MaxBytes = l.limit("journal.max_bytes", value(j.MaxBytes), j.MaxBytes != nil, 1<<20, 1<<40)
 	l.twice(c)
 	c.Routes = l.allRoutes()
 	c.Links = l.links()

@@ -13,6 +13,7 @@ package config
 import (
 	"net/netip"
 	"path/filepath"
+	"time"
 )
 
 // Names inside DIR.
@@ -46,6 +47,7 @@ type Config struct {
 	MTA      MTA
 	MSA      MSA
 	Mailbox  Mailbox
+	Journal  Journal
 	Routes   []Route
 	Metrics  Metrics           `json:",omitzero"`
 	Links    map[string]string `json:",omitempty"` // where rooms of other processes are: paths of sockets; see Link
@@ -82,6 +84,12 @@ type MSA struct {
 	Listen []Listen
 	DKIM   bool // what they send is signed
 	Proxy  bool // as MTA.Proxy, from MTA.Trusted
+}
+
+// Journal is what is kept about what happened to messages. Zero: the defaults of package management.
+type Journal struct {
+	MaxAge   time.Duration
+	MaxBytes int64
 }
 
 // Mailbox is IMAP, and LMTP over TCP.

@@ -8,6 +8,7 @@ type raw struct {
 	MTA      rawMTA     `toml:"mta"`
 	MSA      rawMSA     `toml:"msa"`
 	Mailbox  rawMailbox `toml:"mailbox"`
+	Journal  rawJournal `toml:"journal"`
 	QM       rawQM      `toml:"qm"`
 	Links    rawLinks   `toml:"links"`
 	Metrics  rawMetrics `toml:"metrics"`
@@ -50,6 +51,11 @@ type rawMailbox struct {
 	Listen            *[]string `toml:"listen"`
 	Proxy             *bool     `toml:"proxy"`
 	PlaintextLoopback *bool     `toml:"plaintext_loopback"`
+}
+
+type rawJournal struct {
+	Days     *int64 `toml:"days"`
+	MaxBytes *int64 `toml:"max_bytes"`
 }
 
 type rawQM struct {
@@ -100,6 +106,8 @@ func (r *raw) merge(later *raw) {
 	over(&r.Mailbox.Proxy, later.Mailbox.Proxy)
 	over(&r.Mailbox.PlaintextLoopback, later.Mailbox.PlaintextLoopback)
 	over(&r.Metrics.Listen, later.Metrics.Listen)
+	over(&r.Journal.Days, later.Journal.Days)
+	over(&r.Journal.MaxBytes, later.Journal.MaxBytes)
 	l, m := &r.Links, &later.Links
 	for _, p := range [][2]**string{
 		{&l.Accounts, &m.Accounts}, {&l.Rules, &m.Rules}, {&l.Guard, &m.Guard}, {&l.Mailbox, &m.Mailbox}, {&l.MTA, &m.MTA},

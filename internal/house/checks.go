@@ -16,7 +16,7 @@ func (h *House) checks() ([]mail.Middleware, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &mailauth.Checker{Resolver: dns, ID: h.conf.Hostname, Sealers: h.conf.MTA.Sealers, Rules: checkRules(h.conf.MTA.Checks.Rules)}
+	c := &mailauth.Checker{Resolver: dns, ID: h.conf.Hostname, Sealers: h.conf.MTA.Sealers, Rules: checkRules(h.conf.MTA.Checks.Rules), Observe: h.observe}
 	return []mail.Middleware{c.Middleware()}, nil
 }
 

@@ -76,7 +76,7 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 }
 
 // ours is what a house keeps in its directory, beside the drop-ins, which belong to the owner from the beginning.
-var ours = []string{config.FileName, config.TLSDir, config.DKIMDir, config.RunDir, accountsDB, mailsDB, queueDB}
+var ours = []string{config.FileName, config.TLSDir, config.DKIMDir, config.RunDir, accountsDB, mailsDB, queueDB, journalDB}
 
 // emptyEnough refuses a directory with databases whose configuration is gone.
 func emptyEnough(dir string) error {
@@ -211,6 +211,10 @@ listen = ["smtp://{{.Listen}}:{{port 25}}"]
 [msa] # mail from our own people, who log in: smtps is TLS from the first octet, smtp is STARTTLS
 listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 # dkim = true # sign what they send, with the keys of "samotop dkim list"
+
+[journal] # what happened to each message, for "samotop why"
+# days = 30
+# max_bytes = 536870912
 
 [mailbox] # IMAP for mail programs; LMTP for programs on this machine, also on the socket run/lmtp.sock
 listen = ["imap://{{.Listen}}:{{port 143}}", "imaps://{{.Listen}}:{{port 993}}", "lmtp://{{.Loopback}}:{{port 24}}"]

@@ -41,6 +41,7 @@ const (
 	accountsDB = "accounts"
 	mailsDB    = "mails"
 	queueDB    = "queue"
+	journalDB  = "journal"
 )
 
 // DefaultDrainTime is how long running sessions may take to finish when the house stops.
@@ -90,7 +91,9 @@ type House struct {
 	queue    *qm.QM
 	dns      resolver.Resolver // shared by all rooms; nil until the first asks
 	keys     *keyring.Ring
-	keeper   *certs.Keeper // nil until Serve, and where no room ends TLS
+	journal  *management.Journal // nil: in another process, or nowhere
+	events   mail.Journal        // what rooms tell: a line of the log, and the journal
+	keeper   *certs.Keeper       // nil until Serve, and where no room ends TLS
 
 	// What the rooms of this process ask, here or by a link.
 	rules                             accountsRoom
@@ -225,6 +228,9 @@ func (h *House) Close() error {
 	}
 	if h.accounts != nil {
 		errs = append(errs, h.accounts.Close())
+	}
+	if h.journal != nil {
+		errs = append(errs, h.journal.Close())
 	}
 	var wg sync.WaitGroup
 	results := make(chan error, len(h.engines))

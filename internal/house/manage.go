@@ -21,6 +21,9 @@ func (h *House) managementConfig() management.Config {
 	if h.mailbox != nil {
 		c.Mail = mailOf{h.mailbox}
 	}
+	if h.journal != nil {
+		c.Why, c.Record = why{h.journal}, h.journal
+	}
 	if h.accounts != nil {
 		p := h.people()
 		c.Domains, c.People, c.Aliases, c.MakePassword = p, p, p, h.accounts.GeneratePassword

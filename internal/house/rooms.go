@@ -26,6 +26,10 @@ func (h *House) openLog(ctx context.Context, name string) (store.Engine, error) 
 	if name == accountsDB { // small, and changed by hand
 		o.MemtableOctets, o.CacheOctets = 4<<20, 8<<20
 	}
+	if name == journalDB { // written all the time, hardly read
+		o = log.Small(o.Dir)
+		o.Logger = h.log.With("database", name)
+	}
 	return log.Open(ctx, o)
 }
 
@@ -34,6 +38,7 @@ func (h *House) openRooms(ctx context.Context) error {
 	if err := h.openEngines(ctx); err != nil {
 		return err
 	}
+	h.openJournal(ctx)
 	var err error
 	if h.o.Rooms&Accounts != 0 {
 		if h.accounts, err = accounts.Open(ctx, accounts.Config{Engine: h.engines[accountsDB], Hash: h.o.Hash,
@@ -48,7 +53,7 @@ func (h *House) openRooms(ctx context.Context) error {
 			limits.MessageOctets = h.conf.MTA.MaxMessageBytes
 		}
 		if h.mailbox, err = mailbox.Open(ctx, mailbox.Config{Engine: h.engines[mailsDB], Directory: directory{h.rules},
-			Limits: limits, Log: h.log.With("room", "mailbox")}); err != nil {
+			Limits: limits, Journal: h.events, Log: h.log.With("room", "mailbox")}); err != nil {
 			return fmt.Errorf("open mailbox: %w", err)
 		}
 	}
@@ -71,7 +76,7 @@ func (h *House) openEngines(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	for room, name := range map[Rooms]string{Accounts: accountsDB, Mails: mailsDB, Queue: queueDB} {
+	for room, name := range map[Rooms]string{Accounts: accountsDB, Mails: mailsDB, Queue: queueDB, Management: journalDB} {
 		if h.o.Rooms&room == 0 {
 			continue
 		}
@@ -79,12 +84,18 @@ func (h *House) openEngines(ctx context.Context) error {
 			e, err := h.o.OpenEngine(ctx, name)
 			mu.Lock()
 			defer mu.Unlock()
+			if err != nil && room == Management { // explanations are not worth the mail
+				h.log.Error("the journal does not open; \"samotop why\" will know nothing", "err", engineError(filepath.Join(h.conf.Dir, name), err))
+				return
+			}
 			if err != nil {
 				errs = append(errs, engineError(filepath.Join(h.conf.Dir, name), err))
 				return
 			}
 			h.engines[name] = e
-			h.watch(name, e)
+			if room != Management {
+				h.watch(name, e)
+			}
 		})
 	}
 	wg.Wait()
@@ -147,7 +158,7 @@ func (h *House) openQueue(ctx context.Context) error {
 		routes[i] = qm.Route{Domain: r.Domain, To: r.To}
 	}
 	h.queue, err = qm.Open(ctx, qm.Config{Engine: h.engines[queueDB], Local: local, Rules: queueRules{h.rules},
-		Resolver: res, Routes: routes, Hostname: h.conf.Hostname, TLS: conf, Dial: h.o.Dial, Schedule: h.o.Schedule, Sign: h.signReport(),
+		Resolver: res, Routes: routes, Hostname: h.conf.Hostname, TLS: conf, Dial: h.o.Dial, Schedule: h.o.Schedule, Sign: h.signReport(), Journal: h.events,
 		Log: h.log.With("room", "qm")})
 	return err
 }

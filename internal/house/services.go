@@ -89,7 +89,7 @@ func (h *House) authenticator() mail.Authenticator {
 func (h *House) mta(conf *tls.Config, _ mail.Authenticator) ([]planned, error) {
 	door, err := mta.New(mta.Config{
 		Hostname: h.conf.Hostname,
-		Guard:    h.guardDoor, Mailbox: h.mailboxDoor, Queue: h.queueDoor, SpoolAll: !h.has(Mails), Log: h.log.With("room", "mta"),
+		Guard:    h.guardDoor, Mailbox: h.mailboxDoor, Queue: h.queueDoor, SpoolAll: !h.has(Mails), Journal: h.events, Log: h.log.With("room", "mta"),
 	})
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func (h *House) msa(conf *tls.Config, auth mail.Authenticator) ([]planned, error
 	if err != nil {
 		return nil, err
 	}
-	door, err := msa.New(msa.Config{Queue: out, Senders: h.rules, Hostname: h.conf.Hostname, Log: h.log.With("room", "msa")})
+	door, err := msa.New(msa.Config{Queue: out, Senders: h.rules, Hostname: h.conf.Hostname, Journal: h.events, Log: h.log.With("room", "msa")})
 	if err != nil {
 		return nil, err
 	}
