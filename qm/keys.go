@@ -14,6 +14,7 @@ import (
 //	d L dest 0 due id n   what a destination has, in the order of time; due is all ones for what is held
 //	l L               who serves the lane: every batch asserts it
 //	u L               until when, and whether the queue is in use
+//	p L dest          a destination that is paused
 //	v                 version of the format
 const (
 	never   = ^uint64(0)
@@ -24,6 +25,8 @@ var versionKey = []byte("v")
 
 func leaseKey(lane uint8) []byte { return []byte{'l', lane} }
 func untilKey(lane uint8) []byte { return []byte{'u', lane} }
+
+func pauseKey(lane uint8, dest string) []byte { return append([]byte{'p', lane}, dest...) }
 
 func messageKey(id ID) []byte {
 	return appendMessageKey(make([]byte, 0, 16), id)

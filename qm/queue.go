@@ -34,6 +34,7 @@ type QM struct {
 	running  bool
 	draining bool
 	lines    map[string]*line
+	paused   map[string]bool // names of lines
 	msgs     map[ID]*message
 	frozen   map[ID]bool // not to be loaded: a verb of the management works on it, or it is not yet on disk
 	verbs    uint64      // how many have ended
@@ -88,12 +89,15 @@ func Open(ctx context.Context, cfg Config) (*QM, error) {
 		return nil, fmt.Errorf("qm: randomness: %w", err)
 	}
 	q := &QM{cfg: cfg, routes: rs, ids: ids{lane: cfg.Lane}, rnd: mrand.NewChaCha8(seed), nextDue: never,
-		lines: map[string]*line{}, msgs: map[ID]*message{}, frozen: map[ID]bool{},
+		lines: map[string]*line{}, paused: map[string]bool{}, msgs: map[ID]*message{}, frozen: map[ID]bool{},
 		doneWake: make(chan struct{}, 1), scanWake: make(chan struct{}, 1), fatal: make(chan struct{}), drained: make(chan struct{})}
 	q.room.L = &q.mu
 	q.dial = q.dialSMTP
 	if err := q.takeLease(ctx); err != nil {
 		return nil, err
+	}
+	if err := q.readPaused(ctx); err != nil {
+		return nil, fmt.Errorf("qm: read what is paused: %w", err)
 	}
 	return q, nil
 }
@@ -150,7 +154,7 @@ func (q *QM) line(name string) *line {
 				return nil
 			}
 		}
-		l = &line{name: name, local: name == localLine, state: lineState{window: initialWindow}}
+		l = &line{name: name, local: name == localLine, paused: q.paused[name], state: lineState{window: initialWindow}}
 		l.hop, _ = q.routes.byName(name)
 		q.lines[name] = l
 	}
@@ -237,13 +241,18 @@ func (q *QM) admit(e *entry) {
 		return
 	case l.len() >= q.lineLimit():
 		l.backlog = true
-		return
+		less := l.queue.yield(e.msg.row.sender.Priority)
+		if less == nil {
+			return
+		}
+		q.detach(less) // it stays on disk
+		q.settle(less.msg)
 	}
 	m := e.msg
 	q.msgs[m.id] = m
 	m.entries = append(m.entries, e)
 	q.entries++
-	l.push(e)
+	l.queue.push(e)
 	q.makeReady(l)
 }
 
@@ -405,11 +414,8 @@ func (q *QM) take(l *line, again, delivered bool) []*entry {
 		q.checkQuiet()
 		return nil
 	}
-	first := l.pop()
-	es := []*entry{first}
-	for l.len() > 0 && l.queue[l.head].msg == first.msg && len(es) < q.cfg.Limits.MaxSendRecipients {
-		es = append(es, l.pop())
-	}
+	es := l.queue.pop(q.cfg.Limits.MaxSendRecipients)
+	first := es[0]
 	for _, e := range es {
 		e.taken = true
 	}

@@ -40,8 +40,7 @@ type line struct {
 	hop     hop
 	local   bool
 	state   lineState
-	queue   []*entry // from head on
-	head    int
+	queue   lineQueue
 	backlog bool // there is more on disk that is due
 	loading bool
 	ready   bool // stands in a ready list
@@ -50,51 +49,10 @@ type line struct {
 	paused  bool
 }
 
-func (l *line) len() int { return len(l.queue) - l.head }
-
-// push puts an entry at the end, but before those of lower priority (RFC 6710 section 4).
-func (l *line) push(e *entry) {
-	i, p := len(l.queue), e.msg.row.sender.Priority
-	for i > l.head && l.queue[i-1].msg.row.sender.Priority < p {
-		i--
-	}
-	l.queue = append(l.queue, nil)
-	copy(l.queue[i+1:], l.queue[i:])
-	l.queue[i] = e
-}
-
-func (l *line) pop() *entry {
-	e := l.queue[l.head]
-	l.queue[l.head] = nil
-	l.head++
-	switch {
-	case l.head == len(l.queue):
-		l.queue, l.head = l.queue[:0], 0
-	case l.head > 64 && l.head > len(l.queue)/2:
-		n := copy(l.queue, l.queue[l.head:])
-		clear(l.queue[n:])
-		l.queue, l.head = l.queue[:n], 0
-	}
-	return e
-}
-
-// drop takes out all entries of a message.
-func (l *line) drop(m *message) {
-	kept := l.queue[l.head:l.head]
-	for _, e := range l.queue[l.head:] {
-		if e.msg != m {
-			kept = append(kept, e)
-		}
-	}
-	clear(l.queue[l.head+len(kept):])
-	l.queue = l.queue[:l.head+len(kept)]
-	if l.head == len(l.queue) {
-		l.queue, l.head = l.queue[:0], 0
-	}
-}
+func (l *line) len() int { return l.queue.len() }
 
 // fresh reports whether what stands first has just come in.
-func (l *line) fresh() bool { return l.len() > 0 && l.queue[l.head].fresh }
+func (l *line) fresh() bool { return l.len() > 0 && l.queue.first().fresh }
 
 // outcome is what came of trying an entry.
 type outcome struct {

@@ -137,7 +137,7 @@ func (q *QM) freeze(ctx context.Context, id ID) error {
 		for _, e := range append([]*entry(nil), m.entries...) {
 			if !e.taken {
 				if l := q.lines[e.row.dest]; l != nil {
-					l.drop(m)
+					l.queue.drop(m)
 				}
 				q.detach(e)
 			}
@@ -219,27 +219,4 @@ func (q *QM) wakeLine(dest string) {
 	if l := q.lines[dest]; l != nil {
 		l.state.until = q.now()
 	}
-}
-
-// Pause keeps a destination, as Stats names it, from being tried until Resume or the end of the process.
-func (q *QM) Pause(dest string) error { return q.setPaused(dest, true) }
-
-// Resume ends Pause.
-func (q *QM) Resume(dest string) error { return q.setPaused(dest, false) }
-
-func (q *QM) setPaused(dest string, on bool) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	l := q.lines[dest]
-	if l == nil {
-		l = q.line("mx:" + asciiDomain(dest))
-	}
-	if l == nil {
-		return fmt.Errorf("qm: too many destinations are under way to pause %q", dest)
-	}
-	l.paused = on
-	q.makeReady(l)
-	q.wantLoad(l)
-	q.dispatch()
-	return nil
 }

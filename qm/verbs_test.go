@@ -115,7 +115,7 @@ func TestHoldWaitsForTheWire(t *testing.T) {
 
 func TestPause(t *testing.T) {
 	in(t, func(w *world, q *QM) {
-		if err := q.Pause("far.test"); err != nil {
+		if err := q.Pause(context.Background(), "far.test"); err != nil {
 			t.Fatal(err)
 		}
 		w.send(q, "a@home.test", "x@far.test")
@@ -124,7 +124,7 @@ func TestPause(t *testing.T) {
 		if len(w.got("x@far.test")) != 0 {
 			t.Error("a paused destination is tried")
 		}
-		if err := q.Resume("far.test"); err != nil {
+		if err := q.Resume(context.Background(), "far.test"); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

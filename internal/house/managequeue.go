@@ -18,7 +18,7 @@ var _ management.Queue = queue{}
 func toldQueue(id string, err error) error {
 	switch {
 	case errors.Is(err, qm.ErrNoMessage):
-		return &management.Error{Kind: management.NotFound, Thing: "message " + id, Cause: "is not in the queue",
+		return &management.Error{Kind: management.NotFound, Thing: "message " + id, Cause: "no such message in the queue",
 			Remedy: "see what is with \"samotop queue list\""}
 	case errors.Is(err, qm.ErrBusy):
 		return &management.Error{Kind: management.Unavailable, Thing: "message " + id, Cause: "is being delivered at this moment", Remedy: "try again"}
