@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +22,8 @@ var update = flag.Bool("update", false, "write the dialogues of testdata/dialogu
 
 // TestDialogues replays the recorded dialogues of testdata/dialogue. In them a line "C: ..." is sent ("D: ..." too, if no answer is due yet), what the
 // server says follows as "S: ..."; "C2:" and "S2:" are a second connection. "W2: n" waits for n lines that come
-// unasked. "X{n}" in what is sent stands for n times the letter. "M: mailbox [flags]" appends the lines up to a "." as a message. The first line may be "nologin".
+// unasked. Tokens of URLAUTH are recorded as TOKEN1, TOKEN2 ... and sent as what they stand for; "C3:" is another user.
+// "X{n}" in what is sent stands for n times the letter. "M: mailbox [flags]" appends the lines up to a "." as a message. The first line may be "nologin".
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/dialogue/*.txt")
 	if err != nil || len(files) == 0 {
@@ -69,6 +71,8 @@ type player struct {
 	login bool
 	conns map[string]*bufio.ReadWriter
 	out   bytes.Buffer
+
+	tokens []string // of URLAUTH, as they came up
 }
 
 func replay(t *testing.T, script string) string {
@@ -81,6 +85,9 @@ func replay(t *testing.T, script string) string {
 				MessageOctets: 100, CommandOctets: 400, LoginOctets: 200, SkipOctets: 300, Depth: 3, ListItems: 5, Errors: 50, LoginDelay: -1,
 				NameOctets: 50, KeywordOctets: 10, AppendMessages: 2,
 			}
+		}
+		if strings.HasPrefix(lines[0], "few") {
+			s.Limits = imap.Limits{CommandMessages: 3, Contexts: 2, NotifyGroups: 2, LoginDelay: -1}
 		}
 	})
 	for i := 0; i < len(lines); i++ {
@@ -139,7 +146,11 @@ func (p *player) conn(name string) *bufio.ReadWriter {
 		p.t.Fatal(err)
 	}
 	if p.login {
-		fmt.Fprintf(c, "login LOGIN alice@example.test secret\r\n")
+		who := "alice@example.test secret"
+		if name == "3" {
+			who = "bob@example.test hidden"
+		}
+		fmt.Fprintf(c, "login LOGIN %s\r\n", who)
 		_ = c.Flush()
 		if l, err := c.ReadString('\n'); err != nil || !strings.HasPrefix(l, "login OK") {
 			p.t.Fatal(l, err)
@@ -192,11 +203,26 @@ func (p *player) put(conn, text string) {
 		n, _ := strconv.Atoi(s[2 : len(s)-1])
 		return strings.Repeat("X", n)
 	})
+	for i, token := range p.tokens {
+		text = strings.ReplaceAll(text, fmt.Sprintf("TOKEN%d", i+1), token)
+	}
 	text = strings.ReplaceAll(strings.ReplaceAll(text, `\0`, "\x00"), `\377`, "\xff")
 	fmt.Fprintf(c, "%s\r\n", text)
 	if err := c.Flush(); err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+// tokenOf is a token of URLAUTH.
+var tokenOf = regexp.MustCompile(`[0-9a-f]{64}`)
+
+// token gives a token the name that stands for it in dialogues.
+func (p *player) token(s string) string {
+	at := slices.Index(p.tokens, s)
+	if at < 0 {
+		at, p.tokens = len(p.tokens), append(p.tokens, s)
+	}
+	return fmt.Sprintf("TOKEN%d", at+1)
 }
 
 // isTagged: the dialogues use tags of one letter.
@@ -220,6 +246,7 @@ func (p *player) read(conn string) (string, bool) {
 			first = line
 		}
 		text := unstable.ReplaceAllString(strings.TrimRight(line, "\r\n"), unstableOf)
+		text = tokenOf.ReplaceAllStringFunc(text, p.token)
 		fmt.Fprintf(&p.out, "S%s: %s\n", conn, text)
 		m := literalEnd.FindStringSubmatch(line)
 		if m == nil {
