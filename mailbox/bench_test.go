@@ -314,3 +314,54 @@ func BenchmarkLog(b *testing.B) {
 		})
 	}
 }
+
+// onLog is a mailbox of n messages on the engine that the house uses.
+func onLog(b *testing.B, n int) imap.Mailbox {
+	b.Helper()
+	e, err := log.Open(context.Background(), log.Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { e.Close() })
+	_, box := fill(b, open(b, e, Config{Limits: noIndexer}), n)
+	return box
+}
+
+// BenchmarkStoreLog is STORE of one message and of a thousand, durable.
+func BenchmarkStoreLog(b *testing.B) {
+	box := onLog(b, 10_000)
+	for _, n := range []int{1, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			defer cpuPerOp(b)()
+			for i := range b.N {
+				set := imap.UIDSet{{Start: imap.UID(1 + i%9000), Stop: imap.UID(n + i%9000)}}
+				mode := imap.StoreAdd + imap.StoreMode(i/9000%2)
+				if n > 1 {
+					set, mode = imap.UIDSet{{Start: 1, Stop: imap.UID(n)}}, imap.StoreAdd+imap.StoreMode(i%2)
+				}
+				if _, err := box.Store(context.Background(), set, imap.StoreChange{Mode: mode, Flags: imap.Flags{System: imap.FlagFlagged}}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkExpungeLog is EXPUNGE of 500 messages, durable.
+func BenchmarkExpungeLog(b *testing.B) {
+	ctx := context.Background()
+	box := onLog(b, 20_000)
+	if _, err := box.Store(ctx, everything(), imap.StoreChange{Mode: imap.StoreAdd, Flags: imap.Flags{System: imap.FlagDeleted}}); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	defer cpuPerOp(b)()
+	b.ResetTimer()
+	for i := range b.N {
+		at := imap.UID(i*500%20_000 + 1)
+		if _, err := box.Expunge(ctx, imap.UIDSet{{Start: at, Stop: at + 499}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
