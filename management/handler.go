@@ -24,14 +24,15 @@ const requestTime = 30 * time.Second
 
 // Config of New. A room that is nil is not there: its verbs say so.
 type Config struct {
-	Domains Domains
-	People  People
-	Aliases Aliases
-	Queue   Queue
-	House   House
-	Keys    Keys
-	Why     Why
-	Record  mail.Journal // takes the events of other processes
+	Domains   Domains
+	People    People
+	Aliases   Aliases
+	Queue     Queue
+	House     House
+	Keys      Keys
+	Mailboxes Mailboxes
+	Why       Why
+	Record    mail.Journal // takes the events of other processes
 
 	Mail Mail // for the accounts room of another process
 

@@ -49,6 +49,7 @@ type cli struct {
 	Account     accountCmd     `cmd:"" help:"People and things that have a mailbox."`
 	Domain      domainCmd      `cmd:"" help:"Domains whose mail comes here."`
 	Alias       aliasCmd       `cmd:"" help:"Addresses that lead to others."`
+	Mailbox     mailboxCmd     `cmd:"" help:"What is kept of an account's mail."`
 	Queue       queueCmd       `cmd:"" help:"Mail on its way."`
 	DKIM        dkimCmd        `cmd:"" name:"dkim" help:"Keys that sign what is sent."`
 	Why         whyCmd         `cmd:"" help:"What happened to a message, and why."`

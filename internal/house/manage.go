@@ -28,6 +28,9 @@ func (h *House) managementConfig() management.Config {
 		p := h.people()
 		c.Domains, c.People, c.Aliases, c.MakePassword = p, p, p, h.accounts.GeneratePassword
 	}
+	if h.mailbox != nil {
+		c.Mailboxes = mailboxes{h.mailbox, directory{h.rules}}
+	}
 	if h.queue != nil {
 		c.Queue = queue{h.queue}
 	}
