@@ -98,7 +98,7 @@ func replay(t *testing.T, script string) string {
 		case line == "nologin":
 			p.login = false
 			p.out.WriteString(line + "\n")
-		case strings.HasPrefix(line, "S") && (len(kind) <= 2 || strings.HasPrefix(line, "S| ") || strings.HasPrefix(line, "S2| ")):
+		case strings.HasPrefix(line, "S") && (len(kind) <= 2 || strings.HasPrefix(line, "S| ") || strings.HasPrefix(line, "S2| ") || strings.HasPrefix(line, "S3| ")):
 			// what was recorded
 		case strings.HasPrefix(line, "C") && len(kind) <= 2:
 			p.out.WriteString(line + "\n")
