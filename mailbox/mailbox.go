@@ -37,6 +37,7 @@ type Mailbox struct {
 	mu       sync.Mutex
 	accounts map[accountID]*account
 	longLogs map[logKeyOf]struct{}
+	drops    map[accountID]struct{} // maildrops that POP3 sessions have locked
 	closed   bool
 
 	commits sync.Pool // of *commit, empty
