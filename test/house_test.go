@@ -85,7 +85,7 @@ func freeBase() int {
 	for {
 		base := 11000 + rand.IntN(85)*100
 		free := true
-		for _, p := range []int{24, 25, 143, 465, 587, 993} {
+		for _, p := range []int{24, 25, 110, 143, 465, 587, 993, 995} {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+p))
 			if err != nil {
 				free = false

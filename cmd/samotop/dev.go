@@ -151,7 +151,7 @@ func introduce(e *env, conf *config.Config, passwords map[string]string) {
 A whole mail house on this machine, in %s.
 
   SMTP %s   submission %s (STARTTLS) %s (TLS)
-  IMAP %s (STARTTLS) %s (TLS)   LMTP %s
+  IMAP %s (STARTTLS) %s (TLS)   POP3 %s (STLS) %s (TLS)   LMTP %s
 
   %s   password %s
   %s     password %s
@@ -169,7 +169,8 @@ Read bob's newest mail with curl:
   curl -sS --cacert %s --user %s --url 'imaps://%s/INBOX;MAILINDEX=*'
 
 Mail is kept between runs. Stop with Ctrl-C; begin anew by removing the directory.
-`, conf.Dir, smtp, submission, hostPort(conf.MSA.Listen, "smtps"), hostPort(conf.Mailbox.Listen, "imap"), imaps, hostPort(conf.Mailbox.Listen, "lmtp"),
+`, conf.Dir, smtp, submission, hostPort(conf.MSA.Listen, "smtps"), hostPort(conf.Mailbox.Listen, "imap"), imaps,
+		hostPort(conf.Mailbox.Listen, "pop3"), hostPort(conf.Mailbox.Listen, "pop3s"), hostPort(conf.Mailbox.Listen, "lmtp"),
 		alice, passwords[alice], bob, passwords[bob],
 		alice, bob, cert, submission, quote(alice+":"+passwords[alice]), alice, bob,
 		submission, alice, passwords[alice], alice, bob,

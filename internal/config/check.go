@@ -38,8 +38,9 @@ func (l *loader) check() *Config {
 	c.MSA.Listen = l.listen("msa.listen", l.raw.MSA.Listen, []string{"smtps", "smtp"},
 		Listen{"smtps", anyPort(465)}, Listen{"smtp", anyPort(587)})
 	c.MSA.DKIM = l.raw.MSA.DKIM == nil || *l.raw.MSA.DKIM
-	c.Mailbox.Listen = l.listen("mailbox.listen", l.raw.Mailbox.Listen, []string{"imap", "imaps", "lmtp"},
-		Listen{"imap", anyPort(143)}, Listen{"imaps", anyPort(993)}, Listen{"lmtp", netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 24)})
+	c.Mailbox.Listen = l.listen("mailbox.listen", l.raw.Mailbox.Listen, []string{"imap", "imaps", "pop3", "pop3s", "lmtp"},
+		Listen{"imap", anyPort(143)}, Listen{"imaps", anyPort(993)}, Listen{"pop3", anyPort(110)}, Listen{"pop3s", anyPort(995)},
+		Listen{"lmtp", netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 24)})
 	l.lmtpOnLoopback(c.Mailbox.Listen)
 	c.Mailbox.PlaintextLoopback = value(l.raw.Mailbox.PlaintextLoopback)
 	l.proxies(c)

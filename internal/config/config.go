@@ -104,12 +104,12 @@ type Metrics struct{ Listen []Listen }
 
 // Listen is one listener.
 type Listen struct {
-	Scheme string         // smtp, smtps, imap, imaps, lmtp; the s: TLS from the first octet
+	Scheme string         // smtp, smtps, imap, imaps, pop3, pop3s, lmtp; the s: TLS from the first octet
 	Addr   netip.AddrPort // the zero IP means all addresses of the machine
 }
 
 // TLS reports whether TLS begins at once.
-func (l Listen) TLS() bool { return l.Scheme == "smtps" || l.Scheme == "imaps" }
+func (l Listen) TLS() bool { return l.Scheme == "smtps" || l.Scheme == "imaps" || l.Scheme == "pop3s" }
 
 // String returns the listener as the file has it.
 func (l Listen) String() string { return l.Scheme + "://" + l.HostPort() }

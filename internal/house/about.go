@@ -170,6 +170,7 @@ func Records(c *config.Config, domain string) []management.Record {
 	srv("_submissions", c.MSA.Listen, "smtps")
 	srv("_submission", c.MSA.Listen, "smtp")
 	srv("_imaps", c.Mailbox.Listen, "imaps")
+	srv("_pop3s", c.Mailbox.Listen, "pop3s")
 	srv("_imap", c.Mailbox.Listen, "imap")
 	return rs
 }

@@ -216,8 +216,9 @@ listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 # days = 30
 # max_bytes = 536870912
 
-[mailbox] # IMAP for mail programs; LMTP for programs on this machine, also on the socket run/lmtp.sock
-listen = ["imap://{{.Listen}}:{{port 143}}", "imaps://{{.Listen}}:{{port 993}}", "lmtp://{{.Loopback}}:{{port 24}}"]
+[mailbox] # IMAP and POP3 for mail programs; LMTP for programs on this machine, also on the socket run/lmtp.sock
+listen = ["imap://{{.Listen}}:{{port 143}}", "imaps://{{.Listen}}:{{port 993}}", "pop3://{{.Listen}}:{{port 110}}", "pop3s://{{.Listen}}:{{port 995}}",
+  "lmtp://{{.Loopback}}:{{port 24}}"]
 # plaintext_loopback = false # let programs on this machine log in without TLS
 
 # Where mail that our people send, or that an alias sends on, goes; the first match wins, otherwise the MX records

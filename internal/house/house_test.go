@@ -163,11 +163,11 @@ func TestLock(t *testing.T) {
 // TestCreated: what Create writes is a good configuration, for every kind of address.
 func TestCreated(t *testing.T) {
 	for listen, want := range map[string]string{
-		"":          "[smtps://:20465 smtp://:20587] [imap://:20143 imaps://:20993 lmtp://127.0.0.1:20024]",
-		"0.0.0.0":   "[smtps://:20465 smtp://:20587] [imap://:20143 imaps://:20993 lmtp://127.0.0.1:20024]",
-		"127.0.0.1": "[smtps://127.0.0.1:20465 smtp://127.0.0.1:20587] [imap://127.0.0.1:20143 imaps://127.0.0.1:20993 lmtp://127.0.0.1:20024]",
-		"::1":       "[smtps://[::1]:20465 smtp://[::1]:20587] [imap://[::1]:20143 imaps://[::1]:20993 lmtp://[::1]:20024]",
-		"192.0.2.1": "[smtps://192.0.2.1:20465 smtp://192.0.2.1:20587] [imap://192.0.2.1:20143 imaps://192.0.2.1:20993 lmtp://127.0.0.1:20024]",
+		"":          "[smtps://:20465 smtp://:20587] [imap://:20143 imaps://:20993 pop3://:20110 pop3s://:20995 lmtp://127.0.0.1:20024]",
+		"0.0.0.0":   "[smtps://:20465 smtp://:20587] [imap://:20143 imaps://:20993 pop3://:20110 pop3s://:20995 lmtp://127.0.0.1:20024]",
+		"127.0.0.1": "[smtps://127.0.0.1:20465 smtp://127.0.0.1:20587] [imap://127.0.0.1:20143 imaps://127.0.0.1:20993 pop3://127.0.0.1:20110 pop3s://127.0.0.1:20995 lmtp://127.0.0.1:20024]",
+		"::1":       "[smtps://[::1]:20465 smtp://[::1]:20587] [imap://[::1]:20143 imaps://[::1]:20993 pop3://[::1]:20110 pop3s://[::1]:20995 lmtp://[::1]:20024]",
+		"192.0.2.1": "[smtps://192.0.2.1:20465 smtp://192.0.2.1:20587] [imap://192.0.2.1:20143 imaps://192.0.2.1:20993 pop3://192.0.2.1:20110 pop3s://192.0.2.1:20995 lmtp://127.0.0.1:20024]",
 	} {
 		c := made(t, house.CreateOptions{Listen: listen, PortBase: 20000}).Config
 		if got := fmt.Sprint(c.MSA.Listen, " ", c.Mailbox.Listen); got != want {
@@ -188,7 +188,7 @@ func TestRecords(t *testing.T) {
 		got = append(got, r.Name+" "+r.Type+" "+r.Value)
 	}
 	text := strings.Join(got, "\n")
-	for _, want := range []string{"example.test. MX 10 mail.example.net.", "mail.example.net. A 203.0.113.5", "_submissions._tcp.example.test. SRV 0 1 465 mail.example.net.", "_imaps._tcp.example.test. SRV 0 1 993 mail.example.net."} {
+	for _, want := range []string{"example.test. MX 10 mail.example.net.", "mail.example.net. A 203.0.113.5", "_submissions._tcp.example.test. SRV 0 1 465 mail.example.net.", "_imaps._tcp.example.test. SRV 0 1 993 mail.example.net.", "_pop3s._tcp.example.test. SRV 0 1 995 mail.example.net."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is missing in\n%s", want, text)
 		}

@@ -53,7 +53,7 @@ func (h *House) services() ([]planned, error) {
 	for _, part := range []struct {
 		room Rooms
 		make func(*tls.Config, mail.Authenticator) ([]planned, error)
-	}{{MTA, h.mta}, {MSA, h.msa}, {Mails, h.lmtp}, {Mails, h.imap}, {Accounts, h.auth}, {All, h.doors}} {
+	}{{MTA, h.mta}, {MSA, h.msa}, {Mails, h.lmtp}, {Mails, h.imap}, {Mails, h.pop3}, {Accounts, h.auth}, {All, h.doors}} {
 		if !h.has(part.room) {
 			continue
 		}
@@ -193,7 +193,7 @@ func (h *House) imap(conf *tls.Config, auth mail.Authenticator) ([]planned, erro
 	plain, implicit := make(false), make(true)
 	var ls []config.Listen
 	for _, l := range h.conf.Mailbox.Listen {
-		if l.Scheme != "lmtp" {
+		if l.Scheme == "imap" || l.Scheme == "imaps" {
 			ls = append(ls, l)
 		}
 	}
@@ -209,7 +209,7 @@ func (h *House) auth(_ *tls.Config, auth mail.Authenticator) ([]planned, error) 
 		serve: srv.Serve, shutdown: func(context.Context) error { return nil }}}, nil // it ends with the context of Serve
 }
 
-// server is what package smtp and package imap have in common.
+// server is what packages smtp, imap and pop3 have in common.
 type server interface {
 	Serve(ctx context.Context, l net.Listener) error
 	Shutdown(ctx context.Context) error
