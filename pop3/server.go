@@ -124,7 +124,7 @@ func (s *Server) enter(c *conn) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.setup()
-	addr := countedAddr(c.nc.RemoteAddr())
+	addr := countedAddr(c.remote)
 	switch {
 	case s.draining:
 		return "-ERR [SYS/TEMP] server is stopping"

@@ -21,7 +21,7 @@ func (h *House) pop3(conf *tls.Config, auth mail.Authenticator) ([]planned, erro
 			ls = append(ls, l)
 		}
 	}
-	return each(ls, func(l config.Listen) (string, server) {
+	return each(ls, h.conf.Mailbox.Proxy, func(l config.Listen) (string, server) {
 		return l.Scheme, map[bool]server{false: plain, true: implicit}[l.TLS()]
 	}), nil
 }
