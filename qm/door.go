@@ -196,7 +196,7 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 	id := t.q.ids.next(now, t.q.random())
 	t.row.arrival, t.row.msgID = now, t.header.messageID()
 	t.forget()
-	ok := mail.Reply{Code: 250, Enhanced: mail.Enhanced{2, 0, 0}, Text: "queued as " + id.String()}
+	ok := queuedReply(id)
 	if len(t.rcpts) == 0 {
 		t.staged.Discard()
 		return t.replies(ok), nil
@@ -204,10 +204,15 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 	m := &message{id: id, row: &t.row, body: t.body}
 	b := &store.Batch{Blobs: []store.Staged{t.staged}}
 	entries := t.q.enqueue(b, m, t.rcpts, 0)
+	again := t.againKeys(now)
+	remember(b, again, id)
 	t.q.coming(id)
 	if err := t.q.commit(ctx, b); err != nil {
 		t.q.lost(id)
 		t.staged.Discard()
+		if before, ok := t.q.queuedAs(ctx, again, err); ok {
+			return t.replies(before), nil
+		}
 		if errors.Is(err, store.ErrFull) {
 			return nil, mail.NewReply(452, mail.Enhanced{4, 3, 1}, "No space in the queue, please try again later").Because(err)
 		}

@@ -16,6 +16,7 @@ import (
 //	u L               until when, and whether the queue is in use
 //	p L dest          a destination that is paused
 //	v                 version of the format
+//	x period hash     -> id: messages that came with delivery ids (again.go)
 const (
 	never   = ^uint64(0)
 	version = 1

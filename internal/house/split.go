@@ -13,6 +13,7 @@ import (
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/sasl"
 	"github.com/samotop/samotop/smtp"
+	"github.com/samotop/samotop/smtp/middleware"
 )
 
 // Rooms is a set of rooms to open.
@@ -127,7 +128,7 @@ func (h *House) openLinks() {
 		h.mailboxDoor = h.link("mailbox")
 	}
 	if !h.has(Queue) && h.has(MTA|MSA) {
-		h.queueDoor = h.link("qm")
+		h.queueDoor = middleware.Again{}.Wrap(h.link("qm"))
 	}
 	if !h.has(Guard) && h.has(MTA) {
 		h.guardDoor = h.link("guard")
