@@ -138,6 +138,10 @@ func (r *rooms) Status(context.Context) (management.Status, error) {
 func (r *rooms) Stores(context.Context) ([]management.Store, error) {
 	return []management.Store{{Name: "accounts"}}, nil
 }
+func (r *rooms) CheckRecords(ctx context.Context, a management.CheckArgs) ([]management.Record, error) {
+	return r.Records(ctx, a.Name)
+}
+
 func (r *rooms) Records(context.Context, string) ([]management.Record, error) { return nil, nil }
 func (r *rooms) Verify(_ context.Context, found func(management.Fault) error, progress func(string, int64, int64) error) error {
 	if err := progress("mails", 1, 2); err != nil {

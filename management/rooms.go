@@ -47,6 +47,8 @@ type House interface {
 	// Verify reads everything. Found is called for each fault, progress from time to time.
 	Verify(ctx context.Context, found func(Fault) error, progress func(store string, done, total int64) error) error
 	Records(ctx context.Context, domain string) ([]Record, error)
+	// CheckRecords also looks whether they are live.
+	CheckRecords(ctx context.Context, a CheckArgs) ([]Record, error)
 }
 
 // AccountArgs is account/add.

@@ -144,4 +144,16 @@ type Record struct {
 	Type  string `json:"type"`
 	Value string `json:"value"`
 	Why   string `json:"why,omitempty"`
+	Need  string `json:"need,omitempty"` // "required", "recommended", "optional"
+
+	// Of dns/check: "live", "missing", "different", "unknown" (DNS did not answer), "" (nothing can be checked); and what was
+	// found instead, or why.
+	State string `json:"state,omitempty"`
+	Found string `json:"found,omitempty"`
+}
+
+// CheckArgs is dns/check.
+type CheckArgs struct {
+	Name     string `json:"name"`
+	Resolver string `json:"resolver,omitempty"` // asked in place of the configured one: address or address:port
 }

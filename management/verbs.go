@@ -70,6 +70,10 @@ func (h *Handler) table() map[string]verb {
 			return sendAll(stores, err, out)
 		})
 		t["store/verify"] = on(h.verify)
+		t["dns/check"] = on(func(ctx context.Context, a CheckArgs, out *sender) (any, error) {
+			records, err := x.CheckRecords(ctx, a)
+			return sendAll(records, err, out)
+		})
 		t["dns/show"] = on(func(ctx context.Context, a NameArgs, out *sender) (any, error) {
 			records, err := x.Records(ctx, a.Name)
 			return sendAll(records, err, out)

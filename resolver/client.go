@@ -201,6 +201,24 @@ func (c *Client) Addrs(ctx context.Context, host string, f Family) ([]netip.Addr
 	return append(six.ips, four.ips...), six.ans, nil
 }
 
+// Records returns the data of the records of any type, such as "SRV" or "CAA", as a zone file has it; names end in a dot.
+// It is for tools that show or compare them.
+func (c *Client) Records(ctx context.Context, name, typ string) ([]string, Answer, error) {
+	t, ok := dns.StringToType[typ]
+	if !ok {
+		return nil, Answer{}, fmt.Errorf("resolver: there is no record type %q", typ)
+	}
+	rrs, ans, err := c.lookup(ctx, name, t)
+	if err != nil {
+		return nil, ans, err
+	}
+	out := make([]string, 0, len(rrs))
+	for _, rr := range rrs {
+		out = append(out, strings.TrimPrefix(rr.String(), rr.Header().String()))
+	}
+	return out, ans, nil
+}
+
 func (c *Client) addrs(ctx context.Context, host string, t uint16) ([]netip.Addr, Answer, error) {
 	rrs, ans, err := c.lookup(ctx, host, t)
 	if err != nil {

@@ -170,32 +170,3 @@ func (c *verifyCmd) Run(e *env) (err error) {
 	}
 	return nil
 }
-
-type dnsCmd struct {
-	Show dnsShowCmd `cmd:"" help:"Print the records to publish for a domain."`
-}
-
-type dnsShowCmd struct {
-	Domain string `arg:"" help:"A domain of the house."`
-	jsonFlag
-}
-
-func (dnsShowCmd) Help() string {
-	return `Example:
-  samotop dns show example.org`
-}
-
-func (c *dnsShowCmd) Run(e *env) error {
-	var rs []management.Record
-	if err := each(e, house.Accounts, "dns/show", management.NameArgs{Name: c.Domain}, func(r management.Record) error {
-		rs = append(rs, r)
-		return nil
-	}); err != nil {
-		return err
-	}
-	if c.JSON {
-		return printJSON(e.stdout, rs)
-	}
-	printRecords(e, rs)
-	return nil
-}

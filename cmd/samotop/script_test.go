@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,12 +15,14 @@ import (
 
 	"github.com/samotop/samotop/internal/config"
 	"github.com/samotop/samotop/internal/house"
+	"github.com/samotop/samotop/resolver"
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"samotop": main}) }
 
 // TestScripts runs testdata/script: the verbs as a person types them. Beyond testscript's own commands there are
-// "base", which sets $BASE to a port base whose ports are free, and "up DIR", which waits until a server answers.
+// "base", which sets $BASE to a port base whose ports are free, "up DIR", which waits until a server answers, and
+// "nameserver ZONE", which answers from a zone file at $DNS.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -30,7 +33,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"base": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Setenv("BASE", fmt.Sprint(freeBase())) },
+			"base":       func(ts *testscript.TestScript, _ bool, _ []string) { ts.Setenv("BASE", fmt.Sprint(freeBase())) },
+			"nameserver": nameserver,
 			"up": func(ts *testscript.TestScript, _ bool, args []string) {
 				if err := waitUp(ts.MkAbs(args[0])); err != nil {
 					ts.Fatalf("%v", err)
@@ -38,6 +42,24 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// nameserver serves a zone until the script ends.
+func nameserver(ts *testscript.TestScript, _ bool, args []string) {
+	z, err := resolver.ParseZone(os.Expand(ts.ReadFile(args[0]), ts.Getenv))
+	ts.Check(err)
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	udp, err := net.ListenPacket("udp", tcp.Addr().String())
+	ts.Check(err)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- z.Serve(ctx, udp, tcp) }()
+	ts.Defer(func() {
+		stop()
+		<-done
+	})
+	ts.Setenv("DNS", tcp.Addr().String())
 }
 
 // freeBase finds a port base whose standard ports nobody uses.
@@ -87,7 +109,7 @@ func TestPasswordFile(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, v := range []string{"quickstart", "dev", "serve", "account add", "account list", "account show", "account set", "account password",
 		"account remove", "domain add", "domain list", "domain show", "domain remove", "alias add", "alias list", "alias remove", "queue list",
-		"queue show", "queue retry", "queue hold", "queue release", "queue remove", "queue stats", "why", "dkim list", "dkim rotate", "dns show", "verify", "store status", "status",
+		"queue show", "queue retry", "queue hold", "queue release", "queue remove", "queue stats", "why", "dkim list", "dkim rotate", "dns show", "dns check", "verify", "store status", "status",
 		"check-config", "version"} {
 		var out, errs strings.Builder
 		code := run(t.Context(), append(strings.Fields(v), "--help"), &env{stdout: &out, stderr: &errs})

@@ -4,15 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/samotop/samotop/internal/certs"
-	"github.com/samotop/samotop/internal/config"
 	"github.com/samotop/samotop/management"
 	"github.com/samotop/samotop/store"
 )
@@ -127,62 +124,4 @@ func (a about) Verify(ctx context.Context, found func(management.Fault) error, p
 		}
 	}
 	return nil
-}
-
-// Records lists what to publish for a domain, which must be one of ours where the accounts are open.
-func (a about) Records(ctx context.Context, domain string) ([]management.Record, error) {
-	if a.h.accounts != nil {
-		d, err := a.h.accounts.Domain(ctx, domain)
-		if err != nil {
-			return nil, told(err)
-		}
-		domain = d.Name
-	}
-	return Records(a.h.conf, domain), nil
-}
-
-// Records lists the DNS records that a domain needs for its mail to come here and its people to be found.
-func Records(c *config.Config, domain string) []management.Record {
-	d, host := domain+".", c.Hostname+"."
-	rs := []management.Record{
-		{Name: d, Type: "MX", Value: "10 " + host, Why: "mail for the domain comes to this machine"},
-		{Name: d, Type: "TXT", Value: `"v=spf1 mx -all"`, Why: "only this machine sends its mail (RFC 7208)"},
-		{Name: "_dmarc." + d, Type: "TXT", Value: `"v=DMARC1; p=none; rua=mailto:postmaster@` + domain + `"`, Why: "what others should do with forgeries, and whom to tell"},
-	}
-	for _, ip := range public(c) {
-		kind := "AAAA"
-		if ip.To4() != nil {
-			kind = "A"
-		}
-		rs = append(rs, management.Record{Name: host, Type: kind, Value: ip.String(), Why: "the address of this machine"})
-	}
-	if len(public(c)) == 0 {
-		rs = append(rs, management.Record{Name: host, Type: "A", Value: "<public IPv4 address of this machine>", Why: "and AAAA if it has IPv6; set the reverse name of the address to " + c.Hostname})
-	}
-	srv := func(service string, ls []config.Listen, scheme string) {
-		for _, l := range ls {
-			if l.Scheme == scheme { // RFC 6186, RFC 8314 section 5.1
-				rs = append(rs, management.Record{Name: service + "._tcp." + d, Type: "SRV", Value: "0 1 " + strconv.Itoa(int(l.Addr.Port())) + " " + host, Why: "mail programs find the server"})
-				return
-			}
-		}
-	}
-	srv("_submissions", c.MSA.Listen, "smtps")
-	srv("_submission", c.MSA.Listen, "smtp")
-	srv("_imaps", c.Mailbox.Listen, "imaps")
-	srv("_pop3s", c.Mailbox.Listen, "pop3s")
-	srv("_imap", c.Mailbox.Listen, "imap")
-	return rs
-}
-
-// public lists the public addresses that the configuration names.
-func public(c *config.Config) []net.IP {
-	var out []net.IP
-	for _, l := range c.MTA.Listen {
-		ip := net.IP(l.Addr.Addr().AsSlice())
-		if ip != nil && ip.IsGlobalUnicast() && !ip.IsPrivate() {
-			out = append(out, ip)
-		}
-	}
-	return out
 }
