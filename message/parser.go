@@ -101,36 +101,65 @@ func (p *Parser) Close() *Part {
 // body takes whole lines of a body up to a delimiter, all at once, and returns how many octets it took: what endLine
 // does, for most of what there is.
 func (p *Parser) body(b []byte) (at int) {
-	var lines, crlf, longest int
-	for {
-		n := bytes.IndexByte(b[at:], '\n')
-		if n < 0 {
-			break
-		}
-		if n > 2 && b[at] == '-' && b[at+1] == '-' {
-			if i, _ := p.delimiter(b[at : at+n]); i >= 0 {
-				break
+	r := p.run(b, true)
+	if bytes.Count(b[:r.at], lf) != r.lines { // it jumped over line ends
+		r = p.run(b, false)
+	}
+	if r.lines == 0 {
+		return 0
+	}
+	b = b[:r.at]
+	p.last = lineEnd{p.pos + int64(r.at-1-r.cr), r.empty}
+	p.pos += int64(r.at)
+	p.lines += int64(r.lines)
+	f := &p.top().part.Facts
+	f.LongestLine = max(f.LongestLine, int64(r.longest))
+	f.HasBareLF = f.HasBareLF || r.crlf < r.lines
+	f.HasBareCR = f.HasBareCR || bytes.Count(b, cr) > r.crlf
+	f.HasNUL = f.HasNUL || bytes.IndexByte(b, 0) >= 0
+	f.Has8Bit = f.Has8Bit || has8Bit(b)
+	return r.at
+}
+
+var (
+	lf = []byte{'\n'}
+	cr = []byte{'\r'}
+)
+
+// lineRun is what run saw: lines that end at at, so many of them in CRLF; of the last one whether it is empty, and the
+// octets of CR in its end.
+type lineRun struct {
+	at, lines, crlf, longest, cr int
+	empty                        bool
+}
+
+// run goes from line to line up to a delimiter. If guess is set it looks for the end of a line first where it was in the
+// line before, as it is in base64, and may so jump over others.
+func (p *Parser) run(b []byte, guess bool) (r lineRun) {
+	for length := 0; ; {
+		n := length
+		if end := r.at + n; !guess || n < 2 || end >= len(b) || b[end] != '\n' || b[end-1] != '\r' {
+			if n = bytes.IndexByte(b[r.at:], '\n'); n < 0 {
+				return r
 			}
 		}
-		end := at + n
-		if n > 0 && b[end-1] == '\r' {
-			crlf++
-			n--
+		if n > 2 && b[r.at] == '-' && b[r.at+1] == '-' {
+			if i, _ := p.delimiter(b[r.at : r.at+n]); i >= 0 {
+				return r
+			}
 		}
-		longest = max(longest, n)
-		p.last = lineEnd{p.pos + int64(at+n), n == 0}
-		lines++
-		at = end + 1
+		length = n
+		end := r.at + n
+		r.cr = 0
+		if n > 0 && b[end-1] == '\r' {
+			r.crlf++
+			r.cr = 1
+		}
+		r.longest = max(r.longest, n-r.cr)
+		r.empty = n-r.cr == 0
+		r.lines++
+		r.at = end + 1
 	}
-	p.pos += int64(at)
-	p.lines += int64(lines)
-	f := &p.top().part.Facts
-	f.LongestLine = max(f.LongestLine, int64(longest))
-	f.HasBareLF = f.HasBareLF || crlf < lines
-	f.HasBareCR = f.HasBareCR || bytes.Count(b[:at], []byte{'\r'}) > crlf
-	f.HasNUL = f.HasNUL || bytes.IndexByte(b[:at], 0) >= 0
-	f.Has8Bit = f.Has8Bit || has8Bit(b[:at])
-	return at
 }
 
 func (p *Parser) top() *frame { return &p.stack[len(p.stack)-1] }
