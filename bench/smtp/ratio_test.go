@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,16 +37,18 @@ const turns = 41
 func compare(b *testing.B, n int, cs ...contender) {
 	b.Helper()
 	times := make([][]float64, len(cs))
+	cpu := make([][]float64, len(cs)) // of the whole process, the client included: what other work on the machine moves least
 	octets := make([][]float64, len(cs))
 	for range turns {
 		for i, c := range cs {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			start := time.Now()
+			start, used := time.Now(), cpuTime()
 			if err := c.run(n); err != nil {
 				b.Fatal(c.name, err)
 			}
 			times[i] = append(times[i], float64(time.Since(start).Nanoseconds())/float64(n))
+			cpu[i] = append(cpu[i], float64(cpuTime()-used)/float64(n))
 			runtime.ReadMemStats(&after)
 			octets[i] = append(octets[i], float64(after.TotalAlloc-before.TotalAlloc)/float64(n))
 		}
@@ -55,13 +58,27 @@ func compare(b *testing.B, n int, cs ...contender) {
 		b.ReportMetric(median(times[i])/1000, c.name+"-µs")
 		b.ReportMetric(median(octets[i]), c.name+"-B")
 		if i > 0 {
-			ratio := make([]float64, turns)
-			for j := range ratio {
-				ratio[j] = times[i][j] / times[0][j]
-			}
-			b.ReportMetric(median(ratio), "x-"+c.name)
+			b.ReportMetric(ratio(times[i], times[0]), "x-"+c.name)
+			b.ReportMetric(ratio(cpu[i], cpu[0]), "cpu-x-"+c.name)
 		}
 	}
+}
+
+// ratio is the median of the turns' ratios.
+func ratio(of, to []float64) float64 {
+	r := make([]float64, len(of))
+	for i := range r {
+		r[i] = of[i] / to[i]
+	}
+	return median(r)
+}
+
+func cpuTime() int64 {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		return 0
+	}
+	return r.Utime.Nano() + r.Stime.Nano()
 }
 
 func median(v []float64) float64 {

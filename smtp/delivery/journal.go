@@ -23,7 +23,8 @@ import (
 // for each recipient of each message. A new pair is begun when the log is big or old enough. What stands in a log
 // behind the last line of its index was never acknowledged; it is cut off when the journal is opened again.
 //
-// A Journal is the only writer of its directory. Read it with Entries.
+// Messages that come while others are written share their two syncs. A Journal is the only writer of its directory. Read
+// it with Entries.
 type Journal struct {
 	Dir       string
 	MaxOctets int64         // of a log before the next is begun; 0: 256 MiB
@@ -37,6 +38,8 @@ type Journal struct {
 	begun time.Time
 	n     int   // number of the pair
 	bad   error // a failed sync: nothing may be written behind it
+
+	appends group
 }
 
 var _ mail.Door = (*Journal)(nil)
@@ -73,12 +76,7 @@ func (d *Journal) Begin(_ context.Context, s *mail.Session, from mail.Sender) (m
 	if s != nil {
 		id = s.ID
 	}
-	return newSpooled(from, "", func(_ context.Context, from mail.Sender, to []mail.Recipient, content io.Reader) ([]mail.Reply, error) {
-		if err := d.append(id, from, to, content); err != nil {
-			return nil, failed("journal", err)
-		}
-		return all(len(to), mail.OK()), nil
-	})
+	return newSpooled(from, "", d.appends.finisher(id, "journal", d.append))
 }
 
 // Close closes the files.
@@ -97,49 +95,67 @@ func (d *Journal) close() error {
 	return err
 }
 
-func (d *Journal) append(id string, from mail.Sender, to []mail.Recipient, content io.Reader) error {
+// append appends some messages. Those that fit into one pair of files share its syncs.
+func (d *Journal) append(some []*appending) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.bad != nil {
-		return d.bad
+	for len(some) > 0 {
+		err := d.bad
+		if err == nil {
+			err = d.ready()
+		}
+		if err != nil {
+			failAll(some, err)
+			return
+		}
+		n, err := d.write(some)
+		if err != nil {
+			failAll(some[:n], err)
+			// Back to what is known to be good; if even that fails, nobody can say any more what is in the files.
+			_, e1 := d.log.Seek(d.size, io.SeekStart)
+			_, e2 := d.idx.Seek(d.isize, io.SeekStart)
+			d.bad = errors.Join(e1, e2, d.log.Truncate(d.size), d.idx.Truncate(d.isize), d.idx.Sync())
+		}
+		some = some[n:]
 	}
-	if err := d.ready(); err != nil {
-		return err
-	}
-	err := d.write(id, from, to, content)
-	if err == nil {
-		return nil
-	}
-	// Back to what is known to be good; if even that fails, nobody can say any more what is in the files.
-	_, e1 := d.log.Seek(d.size, io.SeekStart)
-	_, e2 := d.idx.Seek(d.isize, io.SeekStart)
-	d.bad = errors.Join(e1, e2, d.log.Truncate(d.size), d.idx.Truncate(d.isize), d.idx.Sync())
-	return err
 }
 
-func (d *Journal) write(id string, from mail.Sender, to []mail.Recipient, content io.Reader) error {
-	sum := crc32.New(crcTable)
-	n, err := io.Copy(io.MultiWriter(d.log, sum), content)
-	if err != nil {
-		return err
+// write writes messages until the log is big enough, and returns how many it took in hand: first the log is made durable,
+// then the lines of the index that say so. A message that cannot be read is left out alone.
+func (d *Journal) write(some []*appending) (n int, err error) {
+	size, lines, now := d.size, []byte(nil), time.Now()
+	for ; n < len(some) && (n == 0 || size < d.maxOctets()); n++ {
+		a, sum := some[n], crc32.New(crcTable)
+		var octets int64
+		if octets, a.err = io.Copy(io.MultiWriter(d.log, sum), a.content); a.err != nil {
+			if _, err := d.log.Seek(size, io.SeekStart); err != nil {
+				return n + 1, err
+			}
+			if err := d.log.Truncate(size); err != nil {
+				return n + 1, err
+			}
+			continue
+		}
+		for _, r := range a.to {
+			lines = appendEntry(lines, Entry{Time: now, ID: a.id, From: a.from.Address, To: r.Address, Folder: r.Folder, Size: octets, offset: size, sum: sum.Sum32()})
+		}
+		size += octets
+	}
+	if len(lines) == 0 {
+		return n, nil
 	}
 	if err := d.log.Sync(); err != nil {
-		return err
+		return n, err
 	}
-	var b []byte
-	now := time.Now()
-	for _, r := range to {
-		b = appendEntry(b, Entry{Time: now, ID: id, From: from.Address, To: r.Address, Folder: r.Folder, Size: n, offset: d.size, sum: sum.Sum32()})
-	}
-	if _, err := d.idx.Write(b); err != nil {
-		return err
+	if _, err := d.idx.Write(lines); err != nil {
+		return n, err
 	}
 	if err := d.idx.Sync(); err != nil {
-		return err
+		return n, err
 	}
-	d.size += n
-	d.isize += int64(len(b))
-	return nil
+	d.size = size
+	d.isize += int64(len(lines))
+	return n, nil
 }
 
 // appendEntry writes a line: fields in xtext between spaces, at the end a sum over the line itself.
@@ -205,10 +221,7 @@ func cutLast(s string) (before, after string, ok bool) {
 
 // ready opens the last pair, or begins the next.
 func (d *Journal) ready() error {
-	maxOctets, maxAge := d.MaxOctets, d.MaxAge
-	if maxOctets <= 0 {
-		maxOctets = 256 << 20
-	}
+	maxAge := d.MaxAge
 	if maxAge <= 0 {
 		maxAge = 24 * time.Hour
 	}
@@ -217,13 +230,20 @@ func (d *Journal) ready() error {
 			return err
 		}
 	}
-	if d.size == 0 || d.size < maxOctets && time.Since(d.begun) < maxAge {
+	if d.size == 0 || d.size < d.maxOctets() && time.Since(d.begun) < maxAge {
 		return nil
 	}
 	if err := d.close(); err != nil {
 		return err
 	}
 	return d.begin(d.n + 1)
+}
+
+func (d *Journal) maxOctets() int64 {
+	if d.MaxOctets > 0 {
+		return d.MaxOctets
+	}
+	return 256 << 20
 }
 
 func (d *Journal) reopen() error {

@@ -15,11 +15,14 @@ import (
 )
 
 // Mbox appends messages to one file in the mboxrd form: lines end in LF, each line of ">"s and "From " gets one more
-// ">". While it writes, PATH.lock exists, as mail programs agree. An append that fails is taken back.
+// ">". While it writes, PATH.lock exists, as mail programs agree. An append that fails is taken back. Messages that come
+// while others are written share their sync.
 type Mbox struct {
 	Path        string
 	LockTimeout time.Duration // wait for the lock; 0: 30 seconds
 	LockStale   time.Duration // a lock that is older was left by a program that died; 0: 15 minutes
+
+	appends group
 }
 
 var _ mail.Door = (*Mbox)(nil)
@@ -36,23 +39,25 @@ func (d *Mbox) Open(context.Context, *mail.Session) (mail.Receiver, error) { ret
 
 // Begin accepts any sender.
 func (d *Mbox) Begin(_ context.Context, _ *mail.Session, from mail.Sender) (mail.Transaction, error) {
-	return newSpooled(from, "", d.append)
+	return newSpooled(from, "", d.appends.finisher("", "mbox", d.append))
 }
 
-// append is the commit.
-func (d *Mbox) append(ctx context.Context, from mail.Sender, to []mail.Recipient, content io.Reader) ([]mail.Reply, error) {
-	unlock, err := d.lock(ctx)
+// append appends some messages with one lock and one sync. If that fails all of them are taken back.
+func (d *Mbox) append(some []*appending) {
+	unlock, err := d.lock(context.Background())
 	if err != nil {
-		return nil, failed("mbox", err)
+		failAll(some, err)
+		return
 	}
 	defer unlock()
 	f, err := os.OpenFile(d.Path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, failed("mbox", err)
+		failAll(some, err)
+		return
 	}
 	size, err := f.Seek(0, io.SeekEnd)
 	if err == nil {
-		if err = writeMbox(f, from, content); err == nil {
+		if err = writeAll(f, size, some); err == nil {
 			err = f.Sync()
 		}
 		if err != nil {
@@ -64,9 +69,28 @@ func (d *Mbox) append(ctx context.Context, from mail.Sender, to []mail.Recipient
 		err = syncDir(filepath.Dir(d.Path))
 	}
 	if err != nil {
-		return nil, failed("mbox", err)
+		failAll(some, err)
 	}
-	return all(len(to), mail.OK()), nil
+}
+
+// writeAll writes the messages at the end of the file; one that cannot be read is left out alone.
+func writeAll(f *os.File, at int64, some []*appending) error {
+	for _, a := range some {
+		if a.err = writeMbox(f, a.from, a.content); a.err == nil {
+			var err error
+			if at, err = f.Seek(0, io.SeekCurrent); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := f.Seek(at, io.SeekStart); err != nil {
+			return err
+		}
+		if err := f.Truncate(at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lock makes PATH.lock.
