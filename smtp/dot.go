@@ -48,7 +48,7 @@ func (d *dotDecoder) next(p []byte) (used int, out []byte, done bool, err error)
 				d.state = dotText
 			}
 		case dotText:
-			n, err := d.text(p[i:])
+			n, err := d.text(p[i:min(len(p), i+blockOctets)])
 			if err != nil {
 				return i, nil, false, err
 			}
@@ -86,6 +86,9 @@ func (d *dotDecoder) next(p []byte) (used int, out []byte, done bool, err error)
 	}
 	return len(p), p[start:], false, nil
 }
+
+// blockOctets is looked at at once, several times: so much stays in the nearest cache.
+const blockOctets = 16 << 10
 
 // text goes through the rest of a line, and through those that follow it as long as none begins with something that
 // needs a closer look, and returns how much of p that was.
@@ -176,9 +179,17 @@ type lineChecker struct {
 }
 
 func (l *lineChecker) check(p []byte) error {
-	if len(p) == 0 {
-		return nil
+	for len(p) > 0 {
+		n := min(len(p), blockOctets)
+		if err := l.block(p[:n]); err != nil {
+			return err
+		}
+		p = p[n:]
 	}
+	return nil
+}
+
+func (l *lineChecker) block(p []byte) error {
 	if l.cr {
 		if p[0] != '\n' {
 			return errSmuggle
