@@ -34,6 +34,7 @@ type account struct {
 	reserved usage // promised to deliveries that were prepared
 
 	live    map[boxID]*live
+	watches map[*watch]struct{}
 	recents map[boxID]uid // first UID that no session has taken as \Recent, where that is ahead of the row
 }
 
@@ -57,6 +58,7 @@ type box struct {
 
 	// Of a working copy only.
 	changed bool
+	came    bool // messages were placed in it
 	edits   []chunkEdit
 	log     logRow
 }
@@ -193,6 +195,7 @@ func (a *account) settle(p *part, err error) {
 		for _, t := range p.touched {
 			a.announce(t.box, t.at)
 		}
+		p.tellWatches()
 	}
 	if a.flights == 0 {
 		a.last = nil

@@ -63,6 +63,7 @@ func (p *part) place(ctx context.Context, r store.Reader, b *box, small *smallRo
 	c := p.c
 	u := b.UIDNext
 	b.UIDNext++
+	b.came = true
 	p.count(b, 1, small.System, small.Size)
 	ch, err := p.edit(ctx, r, b, chunkOf(u))
 	if err != nil {

@@ -22,16 +22,24 @@ type backend struct {
 
 // Open opens the account of whoever has logged in, and makes it when it is seen for the first time.
 func (b backend) Open(ctx context.Context, s *mail.Session) (imap.Account, error) {
-	addr, err := mail.ParseAddress(s.Login.Account)
+	return b.open(ctx, s.Login.Account, &imap.Error{Code: "AUTHORIZATIONFAILED", Text: "There is no such account"})
+}
+
+// open opens the account of an address; nobody is the answer where there is none.
+func (b backend) open(ctx context.Context, address string, nobody *imap.Error) (imap.Account, error) {
+	missing := *nobody
+	addr, err := mail.ParseAddress(address)
 	if err != nil {
-		return nil, &imap.Error{Code: "AUTHORIZATIONFAILED", Text: "Nobody has logged in", Cause: err}
+		missing.Cause = err
+		return nil, &missing
 	}
 	o, err := b.m.dir.Lookup(ctx, addr)
 	if err == nil && o.ID == 0 {
 		err = ErrNoOwner
 	}
 	if errors.Is(err, ErrNoOwner) {
-		return nil, &imap.Error{Code: "AUTHORIZATIONFAILED", Text: "There is no such account", Cause: err}
+		missing.Cause = err
+		return nil, &missing
 	}
 	if err != nil {
 		return nil, toIMAP(err)
@@ -90,7 +98,7 @@ func (v *view) owner(ctx context.Context) (Owner, error) {
 // change is Mailbox.change for this account alone.
 func (v *view) change(ctx context.Context, build func(p *part, r store.Reader) error) error {
 	err := v.m.change(ctx, []*account{v.account}, func(c *commit, r store.Reader) error {
-		c.quiet = v.quiet
+		c.quiet, c.by = v.quiet, v
 		return build(c.parts[0], r)
 	})
 	return toIMAP(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/store"
 )
 
@@ -21,6 +22,7 @@ type commit struct {
 	p      store.Pending
 	came   []accountID // who got mail, for the text index
 	frees  bool        // references to bodies went: the sweeper has work
+	by     *view       // whose commit it is; nil: nobody's who watches
 	quiet  bool        // the observer is not told
 	told
 }
@@ -39,6 +41,7 @@ type part struct {
 	index   map[string]int // of keys, once they are many
 	seq     uint64
 	touched []touch
+	notices []imap.Event
 }
 
 type touch struct {
@@ -240,6 +243,7 @@ func (p *part) seal() {
 	p.modseq()
 	for _, b := range p.boxes {
 		if b.changed {
+			p.noticeBox(b)
 			p.sealBox(b)
 		}
 	}

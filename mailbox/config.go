@@ -66,6 +66,9 @@ type Limits struct {
 	IndexEmails     int           // of one account that are not in the text index yet, before they are put into it; default 64
 	IndexBacklog    int           // so many are put into the index even while mail comes in; default 4,096
 	IndexOctets     int64         // of decoded text of one message, beyond which it is always looked into; default 16 MiB
+	MetadataEntries int           // annotations of one mailbox, and of the server for one account; default 1,000
+	MetadataOctets  int           // of the value of one annotation; default 64 KiB
+	WatchEvents     int           // kept for a session that watches all mailboxes; default 1,000
 	Accounts        int           // idle accounts kept in memory; default 4,096
 	DeliveryIDAge   time.Duration // ids are kept this long at least, and twice as long at most; default 7 days
 	BodyGrace       time.Duration // from the last reference to the removal of a body; default 1 minute, negative: none
@@ -95,6 +98,9 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.IndexEmails, 64)
 	orDefault(&l.IndexBacklog, 4096)
 	orDefault(&l.IndexOctets, 16<<20)
+	orDefault(&l.MetadataEntries, 1000)
+	orDefault(&l.MetadataOctets, 64<<10)
+	orDefault(&l.WatchEvents, 1000)
 	orDefault(&l.Accounts, 4096)
 	orDefault(&l.DeliveryIDAge, 7*24*time.Hour)
 	switch {

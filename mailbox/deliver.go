@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/store"
 )
@@ -394,6 +395,7 @@ func (p *part) folderFor(ctx context.Context, r store.Reader, a *addressee) (*bo
 		return b, err
 	}
 	b = p.newBox(name, 0)
+	p.notice(imap.Event{Kind: imap.EventCreated, Mailbox: name})
 	p.addName(b)
 	return b, nil
 }

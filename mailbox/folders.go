@@ -150,6 +150,7 @@ func (v *view) Create(ctx context.Context, name string, use []imap.SpecialUse) (
 	err = v.change(ctx, func(p *part, r store.Reader) error {
 		b, err := p.create(ctx, r, name, bits)
 		if err == nil {
+			p.notice(imap.Event{Kind: imap.EventCreated, Mailbox: name})
 			id = boxName(p.id, b.Object)
 		}
 		return err
@@ -204,6 +205,7 @@ func (v *view) Delete(ctx context.Context, name string) error {
 		if p.c.observes() {
 			p.event(FolderDeleted, b, nil)
 		}
+		p.notice(imap.Event{Kind: imap.EventDeleted, Mailbox: b.Name})
 		p.dropBox(b)
 		return nil
 	})
@@ -252,8 +254,10 @@ func (v *view) Rename(ctx context.Context, from, to string) error {
 	}
 	return v.change(ctx, func(p *part, r store.Reader) error {
 		if from == inbox {
+			p.notice(imap.Event{Kind: imap.EventCreated, Mailbox: to}) // RFC 5465 section 5.4: INBOX stays
 			return p.renameInbox(ctx, r, to)
 		}
+		p.notice(imap.Event{Kind: imap.EventRenamed, Mailbox: to, OldName: from})
 		return p.rename(ctx, r, from, to)
 	})
 }
@@ -364,6 +368,7 @@ func (v *view) Subscribe(ctx context.Context, name string, on bool) error {
 		if err != nil || on == (row != nil) {
 			return err
 		}
+		p.notice(imap.Event{Kind: imap.EventSubscription, Mailbox: name})
 		if !on {
 			p.delete(key)
 			return nil

@@ -30,6 +30,8 @@ import "encoding/binary"
 //	r H A E        empty: email E refers to body H             delivery
 //	g H A E        time: a reference went; body may be free    EXPUNGE, until swept
 //	d bucket A id  E: this delivery id was stored              delivery
+//	p A M entry    value of an annotation; M 0: of the server                       SETMETADATA
+//	l A M          what the access key of URLs is made of                           GENURLAUTH, RESETKEY
 //	F A            text index: its blocks                                           in the background (index.go)
 //	f A B row      text index: which emails have which terms                        in the background
 //	z A M          a deleted mailbox whose messages are still being removed         DELETE, until swept
@@ -60,12 +62,15 @@ const (
 	kindDelivery = 'd'
 	kindDoomed   = 'z'
 	kindIndex    = 'F'
+	kindMetadata = 'p'
+	kindURLKey   = 'l'
 	kindPostings = 'f'
 )
 
 // kindsOfAccount are those whose keys begin with kind A, so that one range delete each removes an account.
 var kindsOfAccount = [...]byte{kindBox, kindName, kindSub, kindKeywords, kindChunk, kindSmall, kindSummary, kindHeader, kindSort,
-	kindLog, kindEmail, kindThread, kindMsgID, kindDoomed, kindIndex, kindPostings, kindAccount}
+	kindLog, kindEmail, kindThread, kindMsgID, kindDoomed, kindIndex, kindPostings,
+	kindMetadata, kindURLKey, kindAccount}
 
 type (
 	accountID uint64

@@ -26,6 +26,8 @@ import (
 //	e  version, T, H (32 octets), S of arrival, hashes of ids (8 octets each), places: M and U each
 //	i  version, T, count
 //	F, f  index.go
+//	p  version, value to the end
+//	l  version, S when it was made, as text
 //	b  version, algorithm, generation, octets; then the engine's Ref
 const (
 	rowVersion = 1

@@ -131,7 +131,7 @@ func (p *part) reap(ctx context.Context, r store.Reader, box boxID) (more bool, 
 		}
 		return true, nil
 	}
-	for _, kind := range [...]byte{kindSmall, kindSummary, kindHeader, kindSort, kindChunk, kindLog, kindKeywords, kindDoomed} {
+	for _, kind := range [...]byte{kindSmall, kindSummary, kindHeader, kindSort, kindChunk, kindLog, kindKeywords, kindMetadata, kindURLKey, kindDoomed} {
 		drop(kind, after(c.ar.boxKey(kind, p.id, box)))
 	}
 	return false, nil

@@ -1,0 +1,226 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/samotop/samotop/imap"
+	"github.com/samotop/samotop/store"
+)
+
+var _ imap.Metadata = (*view)(nil)
+
+// serverBox stands for the server in annotation keys: no mailbox has that number.
+const serverBox boxID = 0
+
+// metadataBox is the mailbox whose annotations a name stands for, "" being the server. For the server each account has
+// its own, private and shared: there is nobody to share them with.
+func (v *view) metadataBox(ctx context.Context, r store.Reader, name string) (boxID, error) {
+	if name == "" {
+		return serverBox, nil
+	}
+	name, err := v.m.canonical(name)
+	if err != nil {
+		return 0, err
+	}
+	id, _, err := v.boxByName(ctx, r, name)
+	return id, err
+}
+
+// Entries returns the annotations of a mailbox, or of the server (RFC 5464).
+func (v *view) Entries(ctx context.Context, mailbox string) (list []imap.MetadataEntry, err error) {
+	err = v.m.eng.View(ctx, func(r store.Reader) error {
+		id, err := v.metadataBox(ctx, r, mailbox)
+		if err != nil {
+			return err
+		}
+		var ar arena
+		prefix := ar.boxKey(kindMetadata, v.account.id, id)
+		for kv, err := range r.Scan(ctx, prefix, after(prefix), false) {
+			if err != nil {
+				return err
+			}
+			if len(kv.Value) == 0 {
+				continue
+			}
+			list = append(list, imap.MetadataEntry{Name: string(kv.Key[len(prefix):]), Value: slices.Clone(kv.Value[1:])})
+		}
+		return nil
+	})
+	return list, toIMAP(err)
+}
+
+// maxEntryOctets is how long the name of an entry may be: it is part of a key.
+const maxEntryOctets = 512
+
+// SetEntries changes annotations, all or none.
+func (v *view) SetEntries(ctx context.Context, mailbox string, entries []imap.MetadataEntry) error {
+	l := &v.m.limits
+	for _, e := range entries {
+		switch {
+		case !strings.HasPrefix(e.Name, "/private/") && !strings.HasPrefix(e.Name, "/shared/"):
+			return no("", "Entry %q is neither private nor shared", e.Name)
+		case len(e.Name) > maxEntryOctets:
+			return no("LIMIT", "The name of an entry can have %d octets", maxEntryOctets)
+		case len(e.Value) > l.MetadataOctets:
+			return no("METADATA MAXSIZE "+strconv.Itoa(l.MetadataOctets), "The value of an entry can have %d octets", l.MetadataOctets)
+		}
+	}
+	return v.change(ctx, func(p *part, r store.Reader) error {
+		id := serverBox
+		if mailbox != "" {
+			name, err := p.m.canonical(mailbox)
+			if err != nil {
+				return err
+			}
+			b, err := p.named(ctx, r, name)
+			if err != nil {
+				return err
+			}
+			if b == nil {
+				return no("NONEXISTENT", "Mailbox %q does not exist", name)
+			}
+			id, mailbox = b.id, name
+		}
+		return p.setEntries(ctx, r, id, mailbox, entries)
+	})
+}
+
+func (p *part) setEntries(ctx context.Context, r store.Reader, id boxID, mailbox string, entries []imap.MetadataEntry) error {
+	c := p.c
+	prefix := c.ar.boxKey(kindMetadata, p.id, id)
+	have := 0
+	for _, err := range r.Scan(ctx, prefix, after(prefix), false) {
+		if err != nil {
+			return err
+		}
+		have++
+	}
+	var changed []string
+	for _, e := range entries {
+		key := append(append(c.ar.take(len(prefix)+len(e.Name)), prefix...), e.Name...)
+		old, err := p.get(ctx, r, key)
+		if err != nil {
+			return err
+		}
+		switch {
+		case e.Value == nil && old == nil, e.Value != nil && old != nil && string(old[1:]) == string(e.Value):
+			continue
+		case e.Value == nil:
+			p.delete(key)
+			have--
+		default:
+			if old == nil {
+				have++
+			}
+			p.put(key, append([]byte{rowVersion}, e.Value...))
+		}
+		changed = append(changed, e.Name)
+	}
+	if have > p.m.limits.MetadataEntries {
+		return no("METADATA TOOMANY", "There can be %d entries", p.m.limits.MetadataEntries)
+	}
+	if len(changed) > 0 {
+		p.notice(imap.Event{Kind: imap.EventMetadata, Mailbox: mailbox, Entries: changed})
+	}
+	return nil
+}
+
+var _ imap.URLKeys = (*view)(nil)
+
+// URLKey returns the access key of a mailbox (RFC 4467): made of the key of the house and of what the row of the
+// mailbox's key says, which never comes again.
+func (v *view) URLKey(ctx context.Context, mailbox string, create bool) (key []byte, err error) {
+	name, err := v.m.canonical(mailbox)
+	if err != nil {
+		return nil, err
+	}
+	var id boxID
+	var row []byte
+	err = v.m.eng.View(ctx, func(r store.Reader) error {
+		if id, _, err = v.boxByName(ctx, r, name); err != nil {
+			return err
+		}
+		var ar arena
+		row, err = r.Get(ctx, ar.boxKey(kindURLKey, v.account.id, id))
+		row = slices.Clone(row)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err == nil && row == nil && create {
+		err = v.change(ctx, func(p *part, r store.Reader) error {
+			b, err := p.existing(ctx, r, name)
+			if err != nil {
+				return err
+			}
+			id = b.id
+			k := p.c.ar.boxKey(kindURLKey, p.id, id)
+			if row, err = p.get(ctx, r, k); err != nil || row != nil {
+				return err
+			}
+			row = appendURLRow(nil, p.modseq())
+			p.put(k, row)
+			return nil
+		})
+	}
+	if err != nil || row == nil {
+		return nil, toIMAP(err)
+	}
+	sum := v.m.keyed('u', string(appendBoxKey(nil, kindURLKey, v.account.id, id))+string(row))
+	return sum[:], nil
+}
+
+func appendURLRow(b []byte, s modSeq) []byte {
+	return appendString(append(b, rowVersion), strconv.FormatUint(s, 10))
+}
+
+// existing is named for a mailbox that must be there.
+func (p *part) existing(ctx context.Context, r store.Reader, name string) (*box, error) {
+	b, err := p.named(ctx, r, name)
+	if err == nil && b == nil {
+		err = no("NONEXISTENT", "Mailbox %q does not exist", name)
+	}
+	return b, err
+}
+
+// ResetURLKey replaces the key of a mailbox, or removes all of the account.
+func (v *view) ResetURLKey(ctx context.Context, mailbox string) error {
+	if mailbox == "" {
+		return v.change(ctx, func(p *part, r store.Reader) error {
+			prefix := p.c.ar.accountKey(kindURLKey, p.id)
+			for k := range p.account.pend {
+				if strings.HasPrefix(k, string(prefix)) {
+					p.delete([]byte(k))
+				}
+			}
+			for kv, err := range r.Scan(ctx, prefix, after(prefix), false) {
+				if err != nil {
+					return err
+				}
+				p.delete(p.c.ar.copyOf(kv.Key))
+			}
+			return nil
+		})
+	}
+	name, err := v.m.canonical(mailbox)
+	if err != nil {
+		return err
+	}
+	return v.change(ctx, func(p *part, r store.Reader) error {
+		b, err := p.existing(ctx, r, name)
+		if err == nil {
+			p.put(p.c.ar.boxKey(kindURLKey, p.id, b.id), appendURLRow(nil, p.modseq()))
+		}
+		return err
+	})
+}
+
+// Owner opens the account of another user, for a URL of his.
+func (v *view) Owner(ctx context.Context, user string) (imap.Account, error) {
+	return backend{m: v.m, quiet: v.quiet}.open(ctx, user, &imap.Error{Code: "NONEXISTENT", Text: "There is no such user"})
+}
