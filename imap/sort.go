@@ -53,10 +53,16 @@ func SortEntryOf(ctx context.Context, m *Message, keys []SortKey) (SortEntry, er
 	if err != nil {
 		return e, err
 	}
+	e.Fill(h, keys)
+	return e, nil
+}
+
+// Fill fills in what the keys ask for out of a header; INTERNALDATE must be there for a sent date.
+func (e *SortEntry) Fill(h *message.Header, keys []SortKey) {
 	for _, k := range keys {
 		switch k.Key {
 		case "DATE":
-			e.Sent = SentDate(h.Get("Date"), m.InternalDate)
+			e.Sent = SentDate(h.Get("Date"), e.Arrival)
 		case "SUBJECT":
 			base, _ := message.BaseSubject(h.Text("Subject"))
 			e.Subject = Fold(base)
@@ -72,7 +78,6 @@ func SortEntryOf(ctx context.Context, m *Message, keys []SortKey) (SortEntry, er
 			_, e.DisplayTo = sortAddress(h.Get("To"))
 		}
 	}
-	return e, nil
 }
 
 // SentDate is the sent date of RFC 5256 section 2.2: the Date field, else INTERNALDATE.

@@ -40,7 +40,13 @@ func ThreadEntryOf(ctx context.Context, m *Message) (ThreadEntry, error) {
 	if err != nil {
 		return e, err
 	}
-	e.Sent = SentDate(h.Get("Date"), m.InternalDate)
+	e.Fill(h, m.InternalDate)
+	return e, nil
+}
+
+// Fill fills in everything but the UID out of a header.
+func (e *ThreadEntry) Fill(h *message.Header, internal time.Time) {
+	e.Sent = SentDate(h.Get("Date"), internal)
 	base, reply := message.BaseSubject(h.Text("Subject"))
 	e.Subject, e.Reply = Fold(base), reply
 	if ids := message.MessageIDs(h.Get("Message-ID")); len(ids) > 0 {
@@ -55,7 +61,6 @@ func ThreadEntryOf(ctx context.Context, m *Message) (ThreadEntry, error) {
 	if n := len(e.Refs); n > maxReferences {
 		e.Refs = e.Refs[n-maxReferences:]
 	}
-	return e, nil
 }
 
 // ThreadLink is a ThreadEntry whose ids are numbers: equal ones stand for the same Message-ID, 0 for none.

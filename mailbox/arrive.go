@@ -33,7 +33,7 @@ func (p *part) arrive(ctx context.Context, r store.Reader, b *box, a *arrival) (
 	if err != nil {
 		return 0, 0, err
 	}
-	small := smallRow{System: a.system, S: s, Arrived: s, Saved: p.m.now().Unix(), Size: a.size()}
+	small := smallRow{System: a.system, S: s, Arrived: s, Saved: p.m.now().Unix(), Size: a.size(), Email: e}
 	small.setDate(a.date)
 	c := p.c
 	if len(a.keywords) > 0 {
@@ -114,9 +114,9 @@ func (p *part) joinThread(ctx context.Context, r store.Reader, ids []msgIDHash, 
 
 // depart takes a message out of its mailbox. The email goes with its last place, and with it the reference to the
 // body, which the sweeper then looks at. With tell, the change log has it.
-func (p *part) depart(ctx context.Context, r store.Reader, b *box, u uid, small *smallRow, e emailID) error {
-	s := p.touch(b)
-	_ = s
+func (p *part) depart(ctx context.Context, r store.Reader, b *box, u uid, small *smallRow) error {
+	e := small.Email
+	p.touch(b)
 	c := p.c
 	p.count(b, -1, small.System, small.Size)
 	ch, err := p.edit(ctx, r, b, chunkOf(u))

@@ -248,7 +248,7 @@ func TestNewerFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(context.Background(), Config{Engine: e, Directory: people{}})
-	if !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), "format 3") {
+	if !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), fmt.Sprintf("format %d", formatVersion+1)) {
 		t.Error(err)
 	}
 }

@@ -39,7 +39,7 @@ func (m *Mailbox) makeDigest(root *message.Part, head []byte, places int) digest
 	if !d.cut && len(d.header) <= room/4 {
 		d.texts = appendAllTexts(make([]byte, 0, 512), &root.Header)
 		d.texts = d.texts[:len(d.texts):len(d.texts)]
-		d.keys = m.makeKeys(&root.Header, append(d.header, crlf...))
+		d.keys = m.makeKeys(&root.Header)
 	}
 	d.ids = m.threadIDs(&root.Header)
 	if ids := message.MessageIDs(root.Header.Get("Message-ID")); len(ids) > 0 {

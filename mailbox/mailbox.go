@@ -17,7 +17,7 @@ import (
 // formatName and formatVersion are the first row of the database.
 const (
 	formatName    = "samotop mails"
-	formatVersion = 2
+	formatVersion = 3
 )
 
 // Mailbox is the room. Make one with Open.

@@ -52,10 +52,10 @@ func (s *selected) expunge(ctx context.Context, p *part, r store.Reader, set ima
 		if m.small.System&imap.FlagDeleted == 0 {
 			continue
 		}
-		if err := p.depart(ctx, r, b, m.uid, &m.small, m.email); err != nil {
+		if err := p.depart(ctx, r, b, m.uid, &m.small); err != nil {
 			return err
 		}
-		p.observe(Expunged, b, nil, m.uid, m.email)
+		p.observe(Expunged, b, nil, m.uid, m.small.Email)
 		done.Add(imap.UID(m.uid))
 	}
 	return nil
@@ -64,7 +64,6 @@ func (s *selected) expunge(ctx context.Context, p *part, r store.Reader, set ima
 // moving is a message with the rows that COPY, MOVE and EXPUNGE need.
 type moving struct {
 	uid                   uid
-	email                 emailID
 	small                 smallRow
 	summary, header, keys []byte
 }
@@ -86,21 +85,14 @@ func (p *part) messages(ctx context.Context, r store.Reader, b *box, set imap.UI
 	if err != nil || inner != nil {
 		return nil, firstError(inner, err)
 	}
-	var found imap.UIDSet
-	for i := range list {
-		found.Add(imap.UID(list[i].uid))
+	if !keep {
+		return list, nil
 	}
 	octets := 0
-	err = p.account.rows(ctx, r, kindSummary, b.id, found, func(u uid, v []byte) bool {
-		m := byUID(list, u)
-		var sum summaryRow
-		sum, inner = decodeSummary(v)
-		m.email = sum.Email
-		if keep {
-			m.summary = p.c.ar.copyOf(v)
-			if octets += len(v); octets > p.m.rowsOctets {
-				inner = errTooMuch
-			}
+	err = p.account.rows(ctx, r, kindSummary, b.id, setOf(list), func(u uid, v []byte) bool {
+		byUID(list, u).summary = p.c.ar.copyOf(v)
+		if octets += len(v); octets > p.m.rowsOctets {
+			inner = errTooMuch
 		}
 		return inner == nil
 	})
@@ -226,7 +218,7 @@ func (s *selected) copy(ctx context.Context, p *part, r store.Reader, set imap.U
 		if move {
 			cause = Moved
 		}
-		p.observe(cause, b, dest, u, list[i].email)
+		p.observe(cause, b, dest, u, list[i].small.Email)
 		out.Source.Add(imap.UID(list[i].uid))
 		out.Dest.Add(imap.UID(u))
 	}
@@ -266,7 +258,7 @@ func (p *part) copyOne(ctx context.Context, r store.Reader, from, to *box, m *mo
 	if m.keys != nil {
 		c.put(c.ar.msgKey(kindSort, p.id, to.id, u), m.keys)
 	}
-	key := c.ar.longKey(kindEmail, p.id, uint64(m.email))
+	key := c.ar.longKey(kindEmail, p.id, uint64(small.Email))
 	v, err := p.get(ctx, r, key)
 	if err != nil {
 		return 0, err
@@ -276,11 +268,11 @@ func (p *part) copyOne(ctx context.Context, r store.Reader, from, to *box, m *mo
 		return 0, err
 	}
 	row.Places = append(row.Places, place{to.id, u})
-	p.putEmail(m.email, &row)
+	p.putEmail(small.Email, &row)
 	if !move {
 		return u, nil
 	}
-	return u, p.depart(ctx, r, from, m.uid, &m.small, m.email)
+	return u, p.depart(ctx, r, from, m.uid, &m.small)
 }
 
 // carryKeywords turns the keyword numbers of one mailbox into those of another.

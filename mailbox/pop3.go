@@ -167,10 +167,10 @@ func (d *maildrop) remove(ctx context.Context, p *part, r store.Reader, set imap
 	}
 	for i := range list {
 		m := &list[i]
-		if err := p.depart(ctx, r, b, m.uid, &m.small, m.email); err != nil {
+		if err := p.depart(ctx, r, b, m.uid, &m.small); err != nil {
 			return err
 		}
-		p.observe(Expunged, b, nil, m.uid, m.email)
+		p.observe(Expunged, b, nil, m.uid, m.small.Email)
 	}
 	return nil
 }

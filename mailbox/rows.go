@@ -16,7 +16,7 @@ import (
 //	k  version, names: the keyword's number is its place
 //	u  version, three sets: empty (0), runs (1, count, gap and length each), bits (2, 512 octets)
 //	m  version, system flags (8 bit), S, S - S of arrival, seconds of INTERNALDATE, its zone in minutes,
-//	   seconds of SAVEDATE - seconds of INTERNALDATE, octets, keyword numbers to the end
+//	   seconds of SAVEDATE - seconds of INTERNALDATE, octets, E, keyword numbers to the end
 //	y  version, algorithm, wrapped key, E (64 bit), T (64 bit), H (32 octets), octets of the body, trace prefix,
 //	   then what all recipients share: preview, envelope, BODY, BODYSTRUCTURE, parts
 //	h  version, flags (1: fields other than bulky ones are left out too), decoded texts (sortkeys.go; empty if too long),
@@ -120,6 +120,7 @@ type smallRow struct {
 	Zone     int32 // minutes east
 	Saved    int64 // unix seconds
 	Size     int64
+	Email    emailID
 	Keywords []byte // numbers as varints, ascending
 }
 
@@ -131,11 +132,12 @@ func (r *smallRow) appendTo(b []byte) []byte {
 	b = binary.AppendVarint(b, int64(r.Zone))
 	b = binary.AppendVarint(b, r.Saved-r.Date)
 	b = binary.AppendUvarint(b, uint64(r.Size))
+	b = binary.AppendUvarint(b, uint64(r.Email))
 	return append(b, r.Keywords...)
 }
 
 // smallRoom is enough for a small row without keywords.
-const smallRoom = 2 + 10 + 10 + 10 + 5 + 10 + 10
+const smallRoom = 2 + 10 + 10 + 10 + 5 + 10 + 10 + 10
 
 // decodeSmall keeps Keywords as a part of b.
 func decodeSmall(b []byte) (r smallRow, err error) {
@@ -148,6 +150,7 @@ func decodeSmall(b []byte) (r smallRow, err error) {
 	r.Zone = int32(d.varint())
 	r.Saved = r.Date + d.varint()
 	r.Size = int64(d.uvarint())
+	r.Email = emailID(d.uvarint())
 	r.Keywords = d.b
 	return r, d.err("a message")
 }

@@ -2,7 +2,6 @@ package mailbox
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"math"
 	"strings"
@@ -43,16 +42,13 @@ const (
 var everyKey = []imap.SortKey{{Key: "SUBJECT"}, {Key: "FROM"}, {Key: "TO"}, {Key: "CC"}, {Key: "DISPLAYFROM"}, {Key: "DISPLAYTO"}}
 
 // makeKeys makes the sort row of a header.
-func (m *Mailbox) makeKeys(h *message.Header, common []byte) []byte {
+func (m *Mailbox) makeKeys(h *message.Header) []byte {
 	b := append(make([]byte, 0, 256), rowVersion)
-	msg := &imap.Message{Header: common}
-	ctx := context.Background() // nothing is read but the header at hand
-	e, err := imap.SortEntryOf(ctx, msg, everyKey)
-	if err != nil {
-		return b
-	}
-	t, err := imap.ThreadEntryOf(ctx, msg)
-	if err != nil || 8*len(t.Refs) > maxKeysOctets {
+	var e imap.SortEntry
+	e.Fill(h, everyKey)
+	var t imap.ThreadEntry
+	t.Fill(h, time.Time{})
+	if 8*len(t.Refs) > maxKeysOctets {
 		return b
 	}
 	flags := byte(0)
