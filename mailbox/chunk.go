@@ -116,32 +116,32 @@ func (s *bitset) appendBits(b []byte) []byte {
 }
 
 func (d *decoder) bitset(s *bitset) {
-	switch d.octet() {
+	switch d.Byte() {
 	case setEmpty:
 	case setBits:
-		if b := d.take(chunkUIDs / 8); b != nil {
+		if b := d.Take(chunkUIDs / 8); b != nil {
 			for i := range s {
 				s[i] = binary.LittleEndian.Uint64(b[8*i:])
 			}
 		}
 	case setRuns:
-		n := d.take(2)
+		n := d.Take(2)
 		if n == nil {
 			return
 		}
 		at := uint64(0)
-		for i := int(binary.BigEndian.Uint16(n)); i > 0 && !d.bad; i-- {
-			lo := at + d.uvarint()
-			hi := lo + d.uvarint()
+		for i := int(binary.BigEndian.Uint16(n)); i > 0 && !d.Bad; i-- {
+			lo := at + d.Uint()
+			hi := lo + d.Uint()
 			if lo >= chunkUIDs || hi > chunkUIDs || hi <= lo {
-				d.fail()
+				d.Fail()
 				return
 			}
 			s.setRun(int(lo), int(hi))
 			at = hi
 		}
 	default:
-		d.fail()
+		d.Fail()
 	}
 }
 
@@ -156,7 +156,7 @@ func (s *bitset) setRun(lo, hi int) {
 
 func decodeChunk(b []byte, c *chunk) error {
 	*c = chunk{}
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
 	d.bitset(&c.All)
 	d.bitset(&c.Unseen)

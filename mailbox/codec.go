@@ -6,91 +6,31 @@ import (
 
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/store"
+	"github.com/samotop/samotop/store/row"
 )
 
-// decoder reads a row. The first fault stays: check err (or done) at the end.
-type decoder struct {
-	b   []byte
-	bad bool
-}
+// decoder reads a row. The first fault stays: check err at the end.
+type decoder struct{ row.Reader }
 
-func (d *decoder) fail() { d.b, d.bad = nil, true }
-
-func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
-		d.fail()
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) varint() int64 {
-	v, n := binary.Varint(d.b)
-	if n <= 0 {
-		d.fail()
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) octet() byte {
-	if len(d.b) == 0 {
-		d.fail()
-		return 0
-	}
-	c := d.b[0]
-	d.b = d.b[1:]
-	return c
-}
-
-// take returns the next n octets, a part of the row.
-func (d *decoder) take(n uint64) []byte {
-	if n > uint64(len(d.b)) {
-		d.fail()
-		return nil
-	}
-	b := d.b[:n:n]
-	d.b = d.b[n:]
-	return b
-}
-
-// bytes reads a length and as many octets.
-func (d *decoder) bytes() []byte { return d.take(d.uvarint()) }
-
-// count reads how many items follow, each at least size octets long.
-func (d *decoder) count(size int) int {
-	n := d.uvarint()
-	if n > uint64(len(d.b)/size) {
-		d.fail()
-		return 0
-	}
-	return int(n)
-}
+func decoderOf(b []byte) decoder { return decoder{row.Reader{B: b}} }
 
 // version reads the row's version, which must be 1.
 func (d *decoder) version() {
-	if d.octet() != rowVersion {
-		d.fail()
+	if d.Byte() != rowVersion {
+		d.Fail()
 	}
 }
 
 func (d *decoder) err(what string) error {
-	if d.bad {
+	if d.Bad {
 		return fmt.Errorf("mailbox: row of %s cannot be read: %w", what, store.ErrCorrupt)
 	}
 	return nil
 }
 
-func appendBytes(dst, b []byte) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
-}
+func appendBytes(dst, b []byte) []byte { return row.AppendBytes(dst, b) }
 
-func appendString(dst []byte, s string) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
-}
+func appendString(dst []byte, s string) []byte { return row.AppendText(dst, s) }
 
 // appendSet writes the number of ranges, then for each the distance from the last one's end and the length less one.
 func appendSet(dst []byte, s imap.UIDSet) []byte {
@@ -107,11 +47,11 @@ func appendSet(dst []byte, s imap.UIDSet) []byte {
 // set adds the ranges that appendSet wrote to s.
 func (d *decoder) set(s *imap.UIDSet) {
 	last := uint64(0)
-	for n := d.count(2); n > 0; n-- {
-		lo := last + d.uvarint()
-		hi := lo + d.uvarint()
-		if d.bad || lo > maxUID || hi > maxUID || hi < lo {
-			d.fail()
+	for n := d.Count(2); n > 0; n-- {
+		lo := last + d.Uint()
+		hi := lo + d.Uint()
+		if d.Bad || lo > maxUID || hi > maxUID || hi < lo {
+			d.Fail()
 			return
 		}
 		s.AddRange(imap.UID(lo), imap.UID(hi))

@@ -101,9 +101,9 @@ type shared struct {
 }
 
 func decodeShared(b []byte) (s shared, err error) {
-	d := decoder{b: b}
-	s.Preview, s.Envelope, s.Body, s.Structure = d.bytes(), d.bytes(), d.bytes(), d.bytes()
-	s.parts = d.b
+	d := decoderOf(b)
+	s.Preview, s.Envelope, s.Body, s.Structure = d.Bytes(), d.Bytes(), d.Bytes(), d.Bytes()
+	s.parts = d.B
 	return s, d.err("a summary")
 }
 
@@ -141,7 +141,7 @@ const maxPartDepth = 1000
 
 // decodeParts reads what appendParts wrote, moved by the length of the trace prefix; the root begins with that.
 func decodeParts(b []byte, prefix int64) (*imap.Part, error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	p := new(imap.Part)
 	d.part(p, prefix, 0)
 	p.HeaderStart = 0
@@ -149,24 +149,24 @@ func decodeParts(b []byte, prefix int64) (*imap.Part, error) {
 }
 
 func (d *decoder) part(p *imap.Part, shift int64, depth int) {
-	p.HeaderStart = int64(d.uvarint()) + shift
-	p.BodyStart = p.HeaderStart + int64(d.uvarint())
-	p.End = p.BodyStart + int64(d.uvarint())
-	p.Lines = int64(d.uvarint())
+	p.HeaderStart = int64(d.Uint()) + shift
+	p.BodyStart = p.HeaderStart + int64(d.Uint())
+	p.End = p.BodyStart + int64(d.Uint())
+	p.Lines = int64(d.Uint())
 	for _, s := range [...]*string{&p.Type, &p.Subtype, &p.Charset, &p.Encoding, &p.Name} {
-		*s = string(d.bytes())
+		*s = d.Text()
 	}
-	form := d.octet()
+	form := d.Byte()
 	if depth > maxPartDepth {
-		d.fail()
+		d.Fail()
 	}
 	switch {
-	case d.bad:
+	case d.Bad:
 	case form == partMessage:
 		p.Message = new(imap.Part)
 		d.part(p.Message, shift, depth+1)
 	case form == partChildren:
-		p.Children = make([]imap.Part, d.count(10))
+		p.Children = make([]imap.Part, d.Count(10))
 		for i := range p.Children {
 			d.part(&p.Children[i], shift, depth+1)
 		}
@@ -309,11 +309,11 @@ func appendHeaderRow(b []byte, extra []byte, d *digest) []byte {
 }
 
 func decodeHeaderRow(b []byte) (fields, texts []byte, cut bool, err error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
-	cut = d.octet()&headerCut != 0
-	texts = d.bytes()
-	return d.b, texts, cut, d.err("a header")
+	cut = d.Byte()&headerCut != 0
+	texts = d.Bytes()
+	return d.B, texts, cut, d.err("a header")
 }
 
 // crlf ends a header.

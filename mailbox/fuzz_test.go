@@ -115,8 +115,8 @@ func TestSets(t *testing.T) {
 			}
 		}
 		var set imap.UIDSet
-		d := decoder{b: appendSet(nil, all)}
-		if d.set(&set); d.bad || !set.Equal(all) {
+		d := decoderOf(appendSet(nil, all))
+		if d.set(&set); d.Bad || !set.Equal(all) {
 			t.Fatalf("%v is read as %v", all, set)
 		}
 	})
@@ -130,8 +130,8 @@ func TestSized(t *testing.T) {
 			data[i] = byte(rand.IntN(256))
 		}
 		b := appendSized([]byte("x"), func(b []byte) []byte { return append(b, data...) })
-		d := decoder{b: b[1:]}
-		if got := d.bytes(); d.bad || len(d.b) != 0 || !bytes.Equal(got, data) || len(b) != 1+len(binary.AppendUvarint(nil, uint64(n)))+n {
+		d := decoderOf(b[1:])
+		if got := d.Bytes(); d.Bad || len(d.B) != 0 || !bytes.Equal(got, data) || len(b) != 1+len(binary.AppendUvarint(nil, uint64(n)))+n {
 			t.Errorf("%d octets", n)
 		}
 	}

@@ -40,9 +40,9 @@ func (m *Mailbox) openBuckets(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d := decoder{b: v}
+		d := decoderOf(v)
 		d.version()
-		b.current, b.since = uint32(d.uvarint()), time.Unix(d.varint(), 0)
+		b.current, b.since = uint32(d.Uint()), time.Unix(d.Int(), 0)
 		return d.err("the delivery ids")
 	})
 	if errors.Is(err, store.ErrNotFound) {

@@ -94,15 +94,15 @@ func (r *indexRow) append(b []byte) []byte {
 }
 
 func decodeIndex(b []byte) (r indexRow, err error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
-	r.next = uint32(d.uvarint())
-	r.blocks = make([]indexBlock, d.count(4))
+	r.next = uint32(d.Uint())
+	r.blocks = make([]indexBlock, d.Count(4))
 	at := emailID(0)
 	for i := range r.blocks {
-		k := indexBlock{uint32(d.uvarint()), emailID(d.uvarint()), uint32(d.uvarint()), d.octet()}
+		k := indexBlock{uint32(d.Uint()), emailID(d.Uint()), uint32(d.Uint()), d.Byte()}
 		if k.n == 0 || k.n > 1<<30 || k.first < at || k.bits > termBits {
-			d.fail()
+			d.Fail()
 		}
 		at = k.first + emailID(k.n)
 		r.blocks[i] = k

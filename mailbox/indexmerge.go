@@ -185,9 +185,9 @@ func (c *blockCursor) always(all []uint32) ([]uint32, error) {
 		if err != nil || v[0] == nil {
 			return err
 		}
-		d := decoder{b: v[0]}
-		for at := c.shift; len(d.b) > 0 && !d.bad; {
-			at += uint32(d.uvarint())
+		d := decoderOf(v[0])
+		for at := c.shift; len(d.B) > 0 && !d.Bad; {
+			at += uint32(d.Uint())
 			all = append(all, at)
 		}
 		return d.err("the text index")
@@ -197,7 +197,7 @@ func (c *blockCursor) always(all []uint32) ([]uint32, error) {
 
 // next goes to the next term.
 func (c *blockCursor) next() error {
-	for len(c.d.b) == 0 {
+	for len(c.d.B) == 0 {
 		if len(c.rows) == 0 {
 			if c.done {
 				c.term = terms
@@ -208,14 +208,14 @@ func (c *blockCursor) next() error {
 			}
 			continue
 		}
-		c.d, c.last = decoder{b: c.rows[0]}, c.nos[0]<<(termBits-c.block.bits)
+		c.d, c.last = decoderOf(c.rows[0]), c.nos[0]<<(termBits-c.block.bits)
 		c.rows, c.nos = c.rows[1:], c.nos[1:]
 	}
-	c.last += uint32(c.d.uvarint())
-	c.list = c.d.bytes()
+	c.last += uint32(c.d.Uint())
+	c.list = c.d.Bytes()
 	c.term = c.last
-	if c.d.bad || c.term >= terms {
-		c.d.fail()
+	if c.d.Bad || c.term >= terms {
+		c.d.Fail()
 	}
 	return c.d.err("the text index")
 }
@@ -242,9 +242,9 @@ func (c *blockCursor) read() error {
 
 // appendTo adds the emails of the term that are still there.
 func (c *blockCursor) appendTo(emails []uint32, live emailSet) []uint32 {
-	d := decoder{b: c.list}
-	for at := c.shift; len(d.b) > 0 && !d.bad; {
-		if at += uint32(d.uvarint()); at/64 < uint32(len(live)) && live.has(at) {
+	d := decoderOf(c.list)
+	for at := c.shift; len(d.B) > 0 && !d.Bad; {
+		if at += uint32(d.Uint()); at/64 < uint32(len(live)) && live.has(at) {
 			emails = append(emails, at)
 		}
 	}

@@ -170,12 +170,12 @@ func (q *indexQuery) block(b *indexBlock) error {
 
 // row decodes the wanted terms of a row.
 func (q *indexQuery) row(b *indexBlock, row uint32, value []byte, sets map[uint32]emailSet) error {
-	d := decoder{b: value}
+	d := decoderOf(value)
 	at := row << (termBits - b.bits)
-	for len(d.b) > 0 {
-		at += uint32(d.uvarint())
-		list := d.bytes()
-		if _, ok := slices.BinarySearch(q.want, at); ok && !d.bad {
+	for len(d.B) > 0 {
+		at += uint32(d.Uint())
+		list := d.Bytes()
+		if _, ok := slices.BinarySearch(q.want, at); ok && !d.Bad {
 			set := newEmailSet(b.n)
 			if err := set.addList(list, b.n); err != nil {
 				return err
@@ -188,10 +188,10 @@ func (q *indexQuery) row(b *indexBlock, row uint32, value []byte, sets map[uint3
 
 // addList adds a list as appendPostings made it.
 func (s emailSet) addList(list []byte, n uint32) error {
-	d := decoder{b: list}
-	for at := uint64(0); len(d.b) > 0; {
-		if at += d.uvarint(); at >= uint64(n) {
-			d.fail()
+	d := decoderOf(list)
+	for at := uint64(0); len(d.B) > 0; {
+		if at += d.Uint(); at >= uint64(n) {
+			d.Fail()
 			break
 		}
 		s.add(uint32(at))

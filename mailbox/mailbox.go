@@ -109,10 +109,10 @@ func (m *Mailbox) openFormat(ctx context.Context, random io.Reader) error {
 	if len(format) == 0 {
 		return m.makeFormat(ctx, random)
 	}
-	d := decoder{b: format}
-	name, version := string(d.bytes()), d.uvarint()
+	d := decoderOf(format)
+	name, version := d.Text(), d.Uint()
 	switch {
-	case d.bad || name != formatName:
+	case d.Bad || name != formatName:
 		return fmt.Errorf("this database is not one of mails: it begins with %q: %w", format, store.ErrFormat)
 	case version < formatVersion:
 		return fmt.Errorf("the mails database has format %d, from before the first release: export and import it: %w", version, store.ErrFormat)

@@ -242,9 +242,9 @@ func appendIDs(b []byte, ids []uint32) []byte {
 }
 
 func decodeIDs(dst []uint32, b []byte) ([]uint32, error) {
-	d := decoder{b: b}
-	for len(d.b) > 0 {
-		dst = append(dst, uint32(d.uvarint()))
+	d := decoderOf(b)
+	for len(d.B) > 0 {
+		dst = append(dst, uint32(d.Uint()))
 	}
 	return dst, d.err("a message's keywords")
 }

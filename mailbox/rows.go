@@ -61,11 +61,11 @@ func (r *accountRow) appendTo(b []byte) []byte {
 }
 
 func decodeAccount(b []byte) (r accountRow, err error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
-	r.Purging = d.octet()&1 != 0
-	r.S, r.Email, r.Box, r.UIDValidity = d.uvarint(), emailID(d.uvarint()), boxID(d.uvarint()), uint32(d.uvarint())
-	r.Octets, r.Messages, r.Boxes = int64(d.uvarint()), int64(d.uvarint()), uint32(d.uvarint())
+	r.Purging = d.Byte()&1 != 0
+	r.S, r.Email, r.Box, r.UIDValidity = d.Uint(), emailID(d.Uint()), boxID(d.Uint()), uint32(d.Uint())
+	r.Octets, r.Messages, r.Boxes = int64(d.Uint()), int64(d.Uint()), uint32(d.Uint())
 	return r, d.err("an account")
 }
 
@@ -100,14 +100,14 @@ func (r *boxRow) appendTo(b []byte) []byte {
 }
 
 func decodeBox(b []byte) (r boxRow, err error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
-	r.UIDValidity, r.UIDNext, r.S = uint32(d.uvarint()), uid(d.uvarint()), d.uvarint()
-	r.Messages, r.Unseen, r.Deleted = uint32(d.uvarint()), uint32(d.uvarint()), uint32(d.uvarint())
-	r.Octets, r.DeletedSize, r.RecentFrom = int64(d.uvarint()), int64(d.uvarint()), uid(d.uvarint())
-	r.Horizon, r.LogRows, r.Object, r.Created = d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
-	r.Use = uint16(d.uvarint())
-	r.Name = string(d.b)
+	r.UIDValidity, r.UIDNext, r.S = uint32(d.Uint()), uid(d.Uint()), d.Uint()
+	r.Messages, r.Unseen, r.Deleted = uint32(d.Uint()), uint32(d.Uint()), uint32(d.Uint())
+	r.Octets, r.DeletedSize, r.RecentFrom = int64(d.Uint()), int64(d.Uint()), uid(d.Uint())
+	r.Horizon, r.LogRows, r.Object, r.Created = d.Uint(), d.Uint(), d.Uint(), d.Uint()
+	r.Use = uint16(d.Uint())
+	r.Name = string(d.B)
 	return r, d.err("a mailbox")
 }
 
@@ -141,17 +141,17 @@ const smallRoom = 2 + 10 + 10 + 10 + 5 + 10 + 10 + 10
 
 // decodeSmall keeps Keywords as a part of b.
 func decodeSmall(b []byte) (r smallRow, err error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
-	r.System = imap.SystemFlags(d.octet())
-	r.S = d.uvarint()
-	r.Arrived = r.S - d.uvarint()
-	r.Date = d.varint()
-	r.Zone = int32(d.varint())
-	r.Saved = r.Date + d.varint()
-	r.Size = int64(d.uvarint())
-	r.Email = emailID(d.uvarint())
-	r.Keywords = d.b
+	r.System = imap.SystemFlags(d.Byte())
+	r.S = d.Uint()
+	r.Arrived = r.S - d.Uint()
+	r.Date = d.Int()
+	r.Zone = int32(d.Int())
+	r.Saved = r.Date + d.Int()
+	r.Size = int64(d.Uint())
+	r.Email = emailID(d.Uint())
+	r.Keywords = d.B
 	return r, d.err("a message")
 }
 
@@ -192,20 +192,20 @@ func (r *summaryRow) appendTo(b []byte) []byte {
 
 // decodeSummary keeps Prefix and Shared as parts of b.
 func decodeSummary(b []byte) (r summaryRow, err error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
-	if d.octet() != algorithmPlain {
-		d.fail()
+	if d.Byte() != algorithmPlain {
+		d.Fail()
 	}
-	d.bytes()
-	if ids := d.take(16 + 32); ids != nil {
+	d.Bytes()
+	if ids := d.Take(16 + 32); ids != nil {
 		r.Email = emailID(binary.BigEndian.Uint64(ids))
 		r.Thread = emailID(binary.BigEndian.Uint64(ids[8:]))
 		copy(r.Hash[:], ids[16:])
 	}
-	r.Body = int64(d.uvarint())
-	r.Prefix = d.bytes()
-	r.Shared = d.b
+	r.Body = int64(d.Uint())
+	r.Prefix = d.Bytes()
+	r.Shared = d.B
 	return r, d.err("a summary")
 }
 
@@ -244,19 +244,19 @@ func (r *emailRow) appendTo(b []byte) []byte {
 }
 
 func decodeEmail(b []byte) (r emailRow, err error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
-	r.Thread = emailID(d.uvarint())
-	copy(r.Hash[:], d.take(32))
-	r.Arrived = d.uvarint()
-	r.IDs = make([]msgIDHash, d.count(8))
+	r.Thread = emailID(d.Uint())
+	copy(r.Hash[:], d.Take(32))
+	r.Arrived = d.Uint()
+	r.IDs = make([]msgIDHash, d.Count(8))
 	for i := range r.IDs {
-		copy(r.IDs[i][:], d.take(8))
+		copy(r.IDs[i][:], d.Take(8))
 	}
-	n := d.count(2)
+	n := d.Count(2)
 	r.Places = make([]place, n, n+1) // COPY adds one
 	for i := range r.Places {
-		r.Places[i] = place{boxID(d.uvarint()), uid(d.uvarint())}
+		r.Places[i] = place{boxID(d.Uint()), uid(d.Uint())}
 	}
 	return r, d.err("an email")
 }
@@ -272,9 +272,9 @@ func (r *msgIDRow) appendTo(b []byte) []byte {
 }
 
 func decodeMsgID(b []byte) (r msgIDRow, err error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
-	r.Thread, r.Count = emailID(d.uvarint()), d.uvarint()
+	r.Thread, r.Count = emailID(d.Uint()), d.Uint()
 	return r, d.err("a Message-ID")
 }
 
@@ -306,20 +306,20 @@ func (r *logRow) appendTo(b []byte) []byte {
 
 // decodeLog adds the UIDs of an entry to the sets.
 func decodeLog(b []byte, flags, gone *imap.UIDSet) error {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
 	d.set(flags)
 	last := uint64(0)
-	for n := d.count(2); n > 0; n-- {
-		last += d.uvarint()
-		d.uvarint()
+	for n := d.Count(2); n > 0; n-- {
+		last += d.Uint()
+		d.Uint()
 		if last == 0 || last > maxUID {
-			d.fail()
+			d.Fail()
 			break
 		}
 		gone.Add(imap.UID(last))
 	}
-	if all := d.uvarint(); all > 1 && all <= maxUID {
+	if all := d.Uint(); all > 1 && all <= maxUID {
 		gone.AddRange(1, imap.UID(all-1))
 	}
 	return d.err("the change log")
@@ -336,12 +336,12 @@ func (r *bodyRow) appendTo(b []byte) []byte {
 }
 
 func decodeBody(own []byte) (r bodyRow, err error) {
-	d := decoder{b: own}
+	d := decoderOf(own)
 	d.version()
-	if d.octet() != algorithmPlain {
-		d.fail()
+	if d.Byte() != algorithmPlain {
+		d.Fail()
 	}
-	r.Generation, r.Size = d.uvarint(), int64(d.uvarint())
+	r.Generation, r.Size = d.Uint(), int64(d.Uint())
 	return r, d.err("a body")
 }
 
@@ -354,11 +354,11 @@ func appendKeywords(b []byte, names []string) []byte {
 }
 
 func decodeKeywords(b []byte) ([]string, error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
-	names := make([]string, d.count(1))
+	names := make([]string, d.Count(1))
 	for i := range names {
-		names[i] = string(d.bytes())
+		names[i] = d.Text()
 	}
 	return names, d.err("the keywords")
 }

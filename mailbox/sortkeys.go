@@ -120,20 +120,20 @@ func appendTexts(b []byte, h *message.Header, name string) []byte {
 
 // decodeKeys keeps everything as parts of b; ok is false for a message without keys.
 func decodeKeys(b []byte) (k sortKeys, ok bool, err error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	d.version()
-	if len(d.b) == 0 {
+	if len(d.B) == 0 {
 		return k, false, d.err("sort keys")
 	}
-	flags := d.octet()
+	flags := d.Byte()
 	k.hasDate, k.reply = flags&1 != 0, flags&2 != 0
-	k.sent, k.zone = d.varint(), d.varint()
-	k.subject, k.from, k.to, k.cc, k.displayFrom, k.displayTo = d.bytes(), d.bytes(), d.bytes(), d.bytes(), d.bytes(), d.bytes()
-	if id := d.take(8); id != nil {
+	k.sent, k.zone = d.Int(), d.Int()
+	k.subject, k.from, k.to, k.cc, k.displayFrom, k.displayTo = d.Bytes(), d.Bytes(), d.Bytes(), d.Bytes(), d.Bytes(), d.Bytes()
+	if id := d.Take(8); id != nil {
 		k.msgID = binary.BigEndian.Uint64(id)
 	}
-	k.refs = d.take(8 * uint64(d.count(8)))
-	return k, !d.bad, d.err("sort keys")
+	k.refs = d.Take(8 * uint64(d.Count(8)))
+	return k, !d.Bad, d.err("sort keys")
 }
 
 // sentAt is the sent date of RFC 5256 section 2.2, in seconds.
@@ -180,9 +180,9 @@ type texts [len(textFields)][]byte
 
 // decodeTexts keeps everything as parts of b.
 func decodeTexts(b []byte) (t texts, err error) {
-	d := decoder{b: b}
+	d := decoderOf(b)
 	for i := range t {
-		t[i] = d.bytes()
+		t[i] = d.Bytes()
 	}
 	return t, d.err("a header")
 }

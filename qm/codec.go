@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/store/row"
 )
 
 var errRow = errors.New("qm: a row of the queue cannot be read")
@@ -53,98 +54,44 @@ func flag(on bool, bit byte) byte {
 	return 0
 }
 
-// reader takes them off again. After the first fault everything is zero and bad is set.
-type reader struct {
-	b   []byte
-	bad bool
-}
+// reader takes them off again. After the first fault everything is zero and Bad is set.
+type reader struct{ row.Reader }
 
-func (r *reader) fail() { r.b, r.bad = nil, true }
-
-func (r *reader) byte() byte {
-	if len(r.b) == 0 {
-		r.fail()
-		return 0
-	}
-	v := r.b[0]
-	r.b = r.b[1:]
-	return v
-}
-
-func (r *reader) uint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) int() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) string() string {
-	n := r.uint()
-	if n > uint64(len(r.b)) {
-		r.fail()
-		return ""
-	}
-	s := string(r.b[:n])
-	r.b = r.b[n:]
-	return s
-}
+func readerOf(b []byte) *reader { return &reader{row.Reader{B: b}} }
 
 func (r *reader) time() time.Time {
-	ms := r.int()
+	ms := r.Int()
 	if ms == 0 {
 		return time.Time{}
 	}
 	return time.UnixMilli(ms)
 }
 
-func (r *reader) address() mail.Address { return mail.Address{Local: r.string(), Domain: r.string()} }
-
-// count reads the length of a list whose elements have at least min octets each.
-func (r *reader) count(least int) int {
-	n := r.uint()
-	if n > uint64(len(r.b)/least) {
-		r.fail()
-		return 0
-	}
-	return int(n)
-}
+func (r *reader) address() mail.Address { return mail.Address{Local: r.Text(), Domain: r.Text()} }
 
 func (r *reader) params() []mail.Param {
-	n := r.count(3)
+	n := r.Count(3)
 	if n == 0 {
 		return nil
 	}
 	ps := make([]mail.Param, n)
 	for i := range ps {
-		ps[i] = mail.Param{Keyword: r.string(), Value: r.string(), HasValue: r.byte() != 0}
+		ps[i] = mail.Param{Keyword: r.Text(), Value: r.Text(), HasValue: r.Byte() != 0}
 	}
 	return ps
 }
 
 func (r *reader) reply() mail.Reply {
-	v := mail.Reply{Code: int(r.uint() & 0x3ff)}
+	v := mail.Reply{Code: int(r.Uint() & 0x3ff)}
 	for i := range v.Enhanced {
-		v.Enhanced[i] = uint16(r.uint())
+		v.Enhanced[i] = uint16(r.Uint())
 	}
-	v.Text = r.string()
+	v.Text = r.Text()
 	return v
 }
 
 func (r *reader) end() error {
-	if r.bad || len(r.b) != 0 {
+	if r.Bad || len(r.B) != 0 {
 		return errRow
 	}
 	return nil

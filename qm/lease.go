@@ -34,11 +34,11 @@ func (u usage) encode() []byte {
 }
 
 func decodeUsage(b []byte) (usage, error) {
-	r := &reader{b: b}
-	if r.byte() != version {
+	r := readerOf(b)
+	if r.Byte() != version {
 		return usage{}, errRow
 	}
-	u := usage{until: r.time(), used: r.byte() != 0}
+	u := usage{until: r.time(), used: r.Byte() != 0}
 	return u, r.end()
 }
 
@@ -80,8 +80,8 @@ func (q *QM) tryLease(ctx context.Context) (wait time.Duration, err error) {
 	}
 	var epoch uint64
 	if rows[1] != nil {
-		r := &reader{b: rows[1]}
-		if epoch = r.uint(); r.bad {
+		r := readerOf(rows[1])
+		if epoch = r.Uint(); r.Bad {
 			return 0, errRow
 		}
 	}

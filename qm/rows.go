@@ -77,29 +77,29 @@ func (m *messageRow) encode() []byte {
 }
 
 func decodeMessage(b []byte) (*messageRow, error) {
-	r := &reader{b: b}
-	if r.byte() != version {
+	r := readerOf(b)
+	if r.Byte() != version {
 		return nil, errRow
 	}
-	flags := r.byte()
+	flags := r.Byte()
 	m := &messageRow{arrival: r.time(), report: flags&flagReport != 0, blank: flags&flagBlank != 0}
 	s := &m.sender
-	s.Address, s.Size, s.Body, s.Ret = r.address(), r.int(), mail.Body(r.byte()), mail.Ret(r.byte())
-	s.EnvelopeID, s.Auth, s.Priority = r.string(), r.string(), int8(r.int())
+	s.Address, s.Size, s.Body, s.Ret = r.address(), r.Int(), mail.Body(r.Byte()), mail.Ret(r.Byte())
+	s.EnvelopeID, s.Auth, s.Priority = r.Text(), r.Text(), int8(r.Int())
 	s.HoldUntil, s.DeliverBy.Deadline, s.Params = r.time(), r.time(), r.params()
 	s.UTF8, s.RequireTLS = flags&flagUTF8 != 0, flags&flagRequireTLS != 0
 	s.DeliverBy.Return, s.DeliverBy.Trace = flags&flagByReturn != 0, flags&flagByTrace != 0
 	o := &m.origin
 	for _, p := range []*string{&o.session, &o.service, &o.account, &o.remoteAddr, &o.remoteName, &o.hello} {
-		*p = r.string()
+		*p = r.Text()
 	}
-	for range r.count(2) {
-		o.facts = append(o.facts, mail.Fact{Name: r.string(), Value: r.string()})
+	for range r.Count(2) {
+		o.facts = append(o.facts, mail.Fact{Name: r.Text(), Value: r.Text()})
 	}
-	for range r.count(2) {
-		m.trace = append(m.trace, mail.Field{Name: r.string(), Value: r.string()})
+	for range r.Count(2) {
+		m.trace = append(m.trace, mail.Field{Name: r.Text(), Value: r.Text()})
 	}
-	m.total, m.size, m.msgID = int(r.uint()&(1<<31-1)), r.int(), r.string()
+	m.total, m.size, m.msgID = int(r.Uint()&(1<<31-1)), r.Int(), r.Text()
 	return m, r.end()
 }
 
@@ -152,20 +152,20 @@ func (m *recipientRow) encode() []byte {
 }
 
 func decodeRecipient(b []byte) (*recipientRow, error) {
-	r := &reader{b: b}
-	if r.byte() != version {
+	r := readerOf(b)
+	if r.Byte() != version {
 		return nil, errRow
 	}
-	flags := r.byte()
+	flags := r.Byte()
 	m := &recipientRow{held: flags&flagHeld != 0, warned: flags&flagWarned != 0, expanded: flags&flagExpanded != 0, final: flags&flagFinal != 0}
-	m.rcpt.Address, m.rcpt.Notify, m.rcpt.Original = r.address(), mail.Notify(r.byte()), r.string()
+	m.rcpt.Address, m.rcpt.Notify, m.rcpt.Original = r.address(), mail.Notify(r.Byte()), r.Text()
 	m.rcpt.RRVS, m.rcpt.Params = r.time(), r.params()
 	if flags&flagDelivery != 0 {
-		m.rcpt.DeliveryID = r.string()
+		m.rcpt.DeliveryID = r.Text()
 	}
-	m.target = mail.Target{Address: r.address(), Folder: r.string(), Remote: flags&flagRemote != 0}
-	m.dest, m.due, m.attempts = r.string(), r.uint(), int(r.uint()&(1<<31-1))
-	m.last = Attempt{Time: r.time(), Host: r.string(), TLS: r.string(), Reply: r.reply()}
+	m.target = mail.Target{Address: r.address(), Folder: r.Text(), Remote: flags&flagRemote != 0}
+	m.dest, m.due, m.attempts = r.Text(), r.Uint(), int(r.Uint()&(1<<31-1))
+	m.last = Attempt{Time: r.time(), Host: r.Text(), TLS: r.Text(), Reply: r.reply()}
 	return m, r.end()
 }
 

@@ -295,8 +295,8 @@ func (q *QM) readMessage(ctx context.Context, r store.Reader, id ID) (*message, 
 		if err != nil {
 			return nil, err
 		}
-		rd := &reader{b: c}
-		if m.open = int(rd.uint()); rd.bad {
+		rd := readerOf(c)
+		if m.open = int(rd.Uint()); rd.Bad {
 			return nil, errRow
 		}
 	}
