@@ -39,6 +39,8 @@ type Config struct {
 	// Elsewhere answers the verbs whose room is in another process; nil, or a nil Handler: they are not there.
 	Elsewhere func(verb string) http.Handler
 
+	Transfer http.Handler // moves mail in and out, below /v1/transfer/; nil: this process has no mailbox
+
 	MakePassword     func() (string, error) // for accounts that are added without one
 	MaxRequestOctets int64                  // 0: DefaultMaxRequestOctets
 	MaxRequests      int                    // at the same time; 0: DefaultMaxRequests
@@ -82,6 +84,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if ok && h.cfg.Transfer != nil && strings.HasPrefix(name, "transfer/") {
+		h.transfer(w, r, out)
+		return
+	}
 	switch {
 	case !ok || v == nil:
 		out.fail(http.StatusNotFound, &Error{WrongUse, "verb " + name, "this version does not have it", "client and server should be of the same version"})
@@ -119,6 +125,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.cfg.Log.Debug("verb", "verb", name)
 	_ = out.send(line{OK: orEmpty(answer)}) // whoever asked has gone: it is done all the same
+}
+
+// transfer lets mail in or out, whose octets are no verb's arguments.
+func (h *Handler) transfer(w http.ResponseWriter, r *http.Request, out *sender) {
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+		h.cfg.Transfer.ServeHTTP(w, r)
+	default:
+		out.fail(http.StatusServiceUnavailable, &Error{Unavailable, "transfer", "too many requests at the same time", "try again"})
+	}
 }
 
 func orEmpty(v any) any {

@@ -50,6 +50,8 @@ type cli struct {
 	Domain      domainCmd      `cmd:"" help:"Domains whose mail comes here."`
 	Alias       aliasCmd       `cmd:"" help:"Addresses that lead to others."`
 	Mailbox     mailboxCmd     `cmd:"" help:"What is kept of an account's mail."`
+	Import      importCmd      `cmd:"" help:"Move mail in: from maildirs, mbox files, or another server."`
+	Export      exportCmd      `cmd:"" help:"Move mail out: to a maildir or mbox files."`
 	Queue       queueCmd       `cmd:"" help:"Mail on its way."`
 	DKIM        dkimCmd        `cmd:"" name:"dkim" help:"Keys that sign what is sent."`
 	Why         whyCmd         `cmd:"" help:"What happened to a message, and why."`

@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"github.com/samotop/samotop/accounts"
+	"github.com/samotop/samotop/internal/transfer"
 	"github.com/samotop/samotop/mailauth/keyring"
 	"github.com/samotop/samotop/mailbox"
 	"github.com/samotop/samotop/management"
@@ -29,6 +30,7 @@ func (h *House) managementConfig() management.Config {
 		c.Domains, c.People, c.Aliases, c.MakePassword = p, p, p, h.accounts.GeneratePassword
 	}
 	if h.mailbox != nil {
+		c.Transfer = &transfer.Handler{Mailbox: h.mailbox, Log: h.log.With("part", "transfer")}
 		c.Mailboxes = mailboxes{h.mailbox, directory{h.rules}}
 	}
 	if h.queue != nil {
