@@ -67,6 +67,16 @@ func (s *split) kill(room string, sig os.Signal) {
 	}
 }
 
+// until waits for what comes true by itself.
+func (s *split) until(what string, ok func() bool) {
+	s.t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatal("never: " + what)
+		}
+	}
+}
+
 // TestSplit sends mail in, out and around a house whose rooms are processes, as TestExchange and others do with one.
 func TestSplit(t *testing.T) {
 	s := newSplit(t, "s.test", "alice", "bob")
@@ -94,6 +104,11 @@ func TestSplit(t *testing.T) {
 		t.Errorf("unknown user: %v", err)
 	}
 
+	s.until("the journal knows what became of the message", func() bool {
+		out, err := s.try("", "why", "carol@o.test")
+		return err == nil && strings.Contains(out, "qm") && strings.Contains(out, "msa")
+	})
+
 	// What is changed holds at once, in rooms that keep answers too.
 	s.run(password, "account", "add", "dave@s.test", "--password-file", "-")
 	s.run("", "alias", "add", "team@s.test", "dave@s.test", "alice@s.test")
@@ -107,11 +122,7 @@ func TestSplit(t *testing.T) {
 		err := s.send("x@x.example", []string{"dave@s.test"}, letter("x@x.example", "dave@s.test", "gone", "hello"))
 		return err != nil && strings.Contains(err.Error(), "550")
 	}
-	for end := time.Now().Add(patience); !refused(); {
-		if time.Now().After(end) {
-			t.Fatal("who was removed still gets mail")
-		}
-	}
+	s.until("who was removed gets no more mail", refused)
 	s.run("", "domain", "add", "second.test")
 	if out := s.run("", "dkim", "list", "second.test"); !strings.Contains(out, "second.test") {
 		t.Errorf("the new domain has no keys:\n%s", out)
@@ -137,12 +148,7 @@ func TestSplitNeighbourAway(t *testing.T) {
 			t.Errorf("status without %s:\n%s", room, out)
 		}
 		s.startRoom(room)
-		for end := time.Now().Add(patience); s.send("x@x.example", []string{"alice@s.test"}, message) != nil; {
-			if time.Now().After(end) {
-				t.Fatalf("%s is back, and mail is not taken", room)
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
+		s.until(room+" is back and mail is taken", func() bool { return s.send("x@x.example", []string{"alice@s.test"}, message) == nil })
 		s.await("alice@s.test", i+1)
 	}
 	s.kill("mailbox", syscall.SIGKILL)

@@ -28,6 +28,7 @@ const (
 	LMTPSocket = "lmtp.sock"
 	Control    = "control.sock"
 	AuthSocket = "accounts.sock" // the Dovecot auth protocol
+	Events     = "events.sock"   // where rooms of other processes tell the journal
 	Telemetry  = "metrics.sock"  // metrics and health by HTTP
 )
 

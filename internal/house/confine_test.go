@@ -96,7 +96,7 @@ func TestConfined(t *testing.T) {
 		"mta":        "run samotop.toml tls",
 		"msa":        "run samotop.toml tls",
 		"qm":         "dkim queue run samotop.toml",
-		"management": "run samotop.toml",
+		"management": "journal run samotop.toml",
 	} {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "CONFINED_DIR="+c.Config.Dir, "CONFINED_ROOM="+room)

@@ -29,7 +29,7 @@ func (h *House) openJournal(ctx context.Context) {
 		h.journal = j
 		h.events = mail.LogEvents(h.log, j)
 	case h.o.Linked && !h.has(Management):
-		r := newRemoteJournal(func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, h.conf.RunPath(config.Control)) })
+		r := newRemoteJournal(func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, h.conf.RunPath(config.Events)) })
 		h.links = append(h.links, r)
 		h.events = mail.LogEvents(h.log, r)
 	}

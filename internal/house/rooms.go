@@ -39,6 +39,7 @@ func (h *House) openRooms(ctx context.Context) error {
 		return err
 	}
 	h.openJournal(ctx)
+	h.events = h.metrics.Journal(h.events)
 	var err error
 	if h.o.Rooms&Accounts != 0 {
 		if h.accounts, err = accounts.Open(ctx, accounts.Config{Engine: h.engines[accountsDB], Hash: h.o.Hash,

@@ -10,7 +10,9 @@ import (
 
 	"github.com/samotop/samotop/accounts/authproto"
 	"github.com/samotop/samotop/accounts/ruleproto"
+	"github.com/samotop/samotop/internal/config"
 	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/management"
 	"github.com/samotop/samotop/sasl"
 	"github.com/samotop/samotop/smtp"
 	"github.com/samotop/samotop/smtp/middleware"
@@ -160,6 +162,10 @@ func (h *House) doors(*tls.Config, mail.Authenticator) ([]planned, error) {
 	}
 	if h.has(Accounts) {
 		out = append(out, h.rulesService())
+	}
+	if h.journal != nil && h.o.Linked { // a door for events alone: the verbs are not for the rooms
+		out = append(out, h.http("events", h.conf.RunPath(config.Events), 0o660, management.New(management.Config{Record: h.journal,
+			Log: h.log.With("room", "management")})))
 	}
 	return out, nil
 }
