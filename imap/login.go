@@ -124,7 +124,14 @@ func (c *conn) asProtected() *mail.Session {
 	return &s
 }
 
-func isPlaintext(mechanism string) bool { return mechanism == "PLAIN" || mechanism == "LOGIN" }
+// isPlaintext tells the mechanisms that show a password or a token to whoever listens.
+func isPlaintext(mechanism string) bool {
+	switch mechanism {
+	case "PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2":
+		return true
+	}
+	return false
+}
 
 func contains(list []string, s string) bool {
 	for _, x := range list {

@@ -144,7 +144,7 @@ func (l *Limiter) Failed(account string, from net.Addr) {
 	if known {
 		p.failures, p.at = l.faded(p, now)+1, now
 		l.pairs.put(pair{account, network}, p)
-	} else {
+	} else if account != "" { // a token or certificate need not say whose it is
 		a, _ := l.accounts.get(account)
 		l.accounts.put(account, count{failures: l.faded(a, now) + 1, at: now})
 	}

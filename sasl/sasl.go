@@ -7,10 +7,11 @@
 //	who := ex.Identity()
 //
 // Mechanisms: SCRAM-SHA-256 and SCRAM-SHA-1 with and without -PLUS (RFC 5802, 7677; channel bindings of RFC 5929
-// and 9266), PLAIN (RFC 4616), LOGIN, and EXTERNAL with a client certificate (RFC 4422 appendix A).
+// and 9266), PLAIN (RFC 4616), LOGIN, EXTERNAL with a client certificate (RFC 4422 appendix A), and OAUTHBEARER (RFC 7628)
+// and XOAUTH2 with bearer tokens that somebody else verifies.
 //
-// Promises. An Authenticator and a Limiter are safe for concurrent use; an Exchange belongs to one session. PLAIN
-// and LOGIN are offered under TLS only. A user who does not exist cannot be told from a wrong password, neither by
+// Promises. An Authenticator and a Limiter are safe for concurrent use; an Exchange belongs to one session. PLAIN,
+// LOGIN and the two that show a token are offered under TLS only. A user who does not exist cannot be told from a wrong password, neither by
 // the messages nor by what is computed. Every response is limited in length. Nobody is locked out: guessing is
 // slowed, per account and per network.
 package sasl
@@ -33,6 +34,8 @@ const (
 	External        = "EXTERNAL"
 	Plain           = "PLAIN"
 	Login           = "LOGIN"
+	OAuthBearer     = "OAUTHBEARER"
+	XOAuth2         = "XOAUTH2"
 )
 
 // Limits of what a client may send, in octets.
@@ -65,6 +68,7 @@ type Certificates interface {
 type Config struct {
 	Credentials  Credentials
 	Certificates Certificates // nil: EXTERNAL is not offered
+	Tokens       Tokens       // nil: OAUTHBEARER and XOAUTH2 are not offered
 
 	// Secret is a key of the house, kept for ever, at least 16 octets: it makes the salts of users who do not exist
 	// stay the same. Empty: a random one, which betrays such users over a restart.
@@ -73,7 +77,7 @@ type Config struct {
 	// that of the users who do.
 	ScramIterations int
 
-	// PlaintextLoopback allows PLAIN and LOGIN without TLS to peers on a loopback address or a Unix socket.
+	// PlaintextLoopback allows PLAIN, LOGIN, OAUTHBEARER and XOAUTH2 without TLS to peers on a loopback address or a Unix socket.
 	PlaintextLoopback bool
 	// RequireTLS offers nothing at all without TLS, SCRAM included, except as PlaintextLoopback says.
 	RequireTLS bool

@@ -40,15 +40,18 @@ type authenticator struct{ c Config }
 var _ mail.Authenticator = (*authenticator)(nil)
 
 // Mechanisms is of mail.Authenticator.
-func (a *authenticator) Mechanisms(s *mail.Session) []string {
-	out := make([]string, 0, 7)
+func (a *authenticator) Mechanisms(s *mail.Session) (out []string) {
+	out = make([]string, 0, 9)
 	if a.c.Certificates != nil && s.TLS != nil && len(s.TLS.PeerCertificates) > 0 {
 		out = append(out, External)
+	}
+	plain := s.TLS != nil || a.c.PlaintextLoopback && isLocal(s)
+	if a.c.Tokens != nil && plain { // RFC 7628 section 3: TLS must be used
+		defer func() { out = append(out, OAuthBearer, XOAuth2) }()
 	}
 	if a.c.Credentials == nil {
 		return out
 	}
-	plain := s.TLS != nil || a.c.PlaintextLoopback && isLocal(s)
 	if a.c.RequireTLS && !plain {
 		return out
 	}
@@ -95,6 +98,10 @@ func (a *authenticator) exchange(s *mail.Session, mechanism string) mail.Exchang
 		x.step = x.loginUser
 	case External:
 		x.step = x.external
+	case OAuthBearer:
+		x.step = x.oauthBearer
+	case XOAuth2:
+		x.step = x.xoauth2
 	default:
 		sc := &scramServer{x: x, hash: SHA256}
 		base := strings.TrimSuffix(mechanism, "-PLUS")

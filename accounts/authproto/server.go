@@ -148,7 +148,7 @@ func (s *Server) greeting() (string, error) {
 	for _, m := range s.Auth.Mechanisms(&mail.Session{TLS: &state}) {
 		b.WriteString("MECH\t" + m)
 		switch {
-		case m == "PLAIN" || m == "LOGIN":
+		case m == "PLAIN" || m == "LOGIN" || m == "OAUTHBEARER" || m == "XOAUTH2":
 			b.WriteString("\tplaintext")
 		case strings.HasPrefix(m, "SCRAM-"):
 			b.WriteString("\tmutual-auth")

@@ -48,6 +48,7 @@ func (l *loader) check() *Config {
 	c.Journal.MaxAge = 24 * time.Hour * time.Duration(l.limit("journal.days", value(j.Days), j.Days != nil, 1, 3650))
 	c.Journal.MaxBytes = l.limit("journal.max_bytes", value(j.MaxBytes), j.MaxBytes != nil, 1<<20, 1<<40)
 	l.twice(c)
+	c.OAuth = l.oauth()
 	c.Routes = l.allRoutes()
 	c.Links = l.links()
 	c.Metrics = l.metrics()
@@ -106,7 +107,7 @@ func (l *loader) tls() TLS {
 			l.fault(key, "name the file, or take the line out to use "+TLSDir+"/ in the directory of the house", "is empty")
 		}
 	}
-	t := TLS{Cert: l.path(value(r.Cert)), Key: l.path(value(r.Key)), CA: l.path(value(r.CA))}
+	t := TLS{Cert: l.path(value(r.Cert)), Key: l.path(value(r.Key)), CA: l.path(value(r.CA)), ClientCA: l.path(value(r.ClientCA))}
 	if r.Cert == nil && r.Key == nil {
 		t.Cert, t.Key = filepath.Join(l.dir, TLSDir, CertName), filepath.Join(l.dir, TLSDir, KeyName)
 	}

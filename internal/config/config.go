@@ -49,6 +49,7 @@ type Config struct {
 	MSA      MSA
 	Mailbox  Mailbox
 	Journal  Journal
+	OAuth    OAuth `json:",omitzero"`
 	Routes   []Route
 	Metrics  Metrics           `json:",omitzero"`
 	Links    map[string]string `json:",omitempty"` // where rooms of other processes are: paths of sockets; see Link
@@ -59,6 +60,7 @@ type Config struct {
 type TLS struct {
 	Cert, Key string
 	CA        string // certificates that our own links and routes may be signed by, beside the system's; "" for none
+	ClientCA  string `json:",omitempty"` // authorities of the client certificates by which people may log in; "": none are asked for
 }
 
 // DNS says whom to ask.

@@ -9,6 +9,7 @@ type raw struct {
 	MSA      rawMSA     `toml:"msa"`
 	Mailbox  rawMailbox `toml:"mailbox"`
 	Journal  rawJournal `toml:"journal"`
+	OAuth    rawOAuth   `toml:"oauth"`
 	QM       rawQM      `toml:"qm"`
 	Links    rawLinks   `toml:"links"`
 	Metrics  rawMetrics `toml:"metrics"`
@@ -22,6 +23,8 @@ type rawTLS struct {
 	Cert *string `toml:"cert"`
 	Key  *string `toml:"key"`
 	CA   *string `toml:"ca"`
+
+	ClientCA *string `toml:"client_ca"`
 }
 
 type rawDNS struct {
@@ -86,6 +89,8 @@ func (r *raw) merge(later *raw) {
 	over(&r.TLS.Cert, later.TLS.Cert)
 	over(&r.TLS.Key, later.TLS.Key)
 	over(&r.TLS.CA, later.TLS.CA)
+	over(&r.TLS.ClientCA, later.TLS.ClientCA)
+	r.OAuth.merge(&later.OAuth)
 	over(&r.DNS.Resolver, later.DNS.Resolver)
 	over(&r.DNS.TrustAD, later.DNS.TrustAD)
 	over(&r.MTA.Listen, later.MTA.Listen)

@@ -190,6 +190,7 @@ hostname = "{{.Hostname}}"
 cert = "tls/cert.pem" # made with the house, self-signed
 key = "tls/key.pem"
 # ca = "ca.pem" # trusted besides the system's authorities when we connect to others
+# client_ca = "people.pem" # people may log in (EXTERNAL) by certificates of this authority that hold their address
 
 [dns]
 # resolver = ["127.0.0.1:53"] # default: what /etc/resolv.conf says
@@ -220,6 +221,12 @@ listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 listen = ["imap://{{.Listen}}:{{port 143}}", "imaps://{{.Listen}}:{{port 993}}", "pop3://{{.Listen}}:{{port 110}}", "pop3s://{{.Listen}}:{{port 995}}",
   "lmtp://{{.Loopback}}:{{port 24}}"]
 # plaintext_loopback = false # let programs on this machine log in without TLS
+
+# [oauth] # people may log in by tokens of this OpenID issuer (OAUTHBEARER, XOAUTH2), where it has keys for JWTs
+# issuer = "https://id.example.org" # as it stands in the tokens
+# audience = ["mail"] # for whom the tokens of mail programs are made
+# claim = "email" # which claim holds the address of the account
+# scope = "mail" # what mail programs should ask for; default: nothing is told
 
 # Where mail that our people send, or that an alias sends on, goes; the first match wins, otherwise the MX records
 # of its domain are asked.

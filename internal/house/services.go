@@ -48,6 +48,10 @@ func (h *House) services() ([]planned, error) {
 	if h.keeper != nil {
 		conf = h.keeper.ServerConfig()
 	}
+	login, err := h.askCertificates(conf)
+	if err != nil {
+		return nil, err
+	}
 	auth := h.metrics.Authenticator(h.authenticator())
 	out := append(h.control(), h.telemetry()...)
 	for _, part := range []struct {
@@ -57,7 +61,11 @@ func (h *House) services() ([]planned, error) {
 		if !h.has(part.room) {
 			continue
 		}
-		p, err := part.make(conf, auth)
+		use := conf
+		if part.room == MSA || part.room == Mails {
+			use = login
+		}
+		p, err := part.make(use, auth)
 		if err != nil {
 			return nil, err
 		}
@@ -80,8 +88,8 @@ func (h *House) authenticator() mail.Authenticator {
 			}
 			return h.keeper.Shown(s.Start)
 		},
-		Channel: authproto.Channel,
-		Log:     h.log.With("part", "sasl"),
+		Channel: authproto.Channel, Tokens: h.tokens(), Certificates: h.certificates(),
+		Log: h.log.With("part", "sasl"),
 	})
 }
 
