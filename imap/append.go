@@ -205,6 +205,9 @@ func (c *conn) takeMessage(ctx context.Context, to Appender, args messageArgs) e
 		return c.refused(no("TOOBIG", fmt.Sprintf("message is larger than %d octets", c.limits.MessageOctets)))
 	}
 	args.opts.Size = size
+	if c.lit.binary {
+		return c.takeBinary(ctx, to, args.opts)
+	}
 	w, err := to.Next(ctx, args.opts)
 	if err != nil {
 		return c.refused(err)

@@ -111,6 +111,9 @@ func (c *conn) catLiteral(w *limitedWriter) error {
 	if c.lit.size > w.left {
 		return c.refused(no("TOOBIG", fmt.Sprintf("message is larger than %d octets", w.size)))
 	}
+	if c.lit.binary {
+		return c.takeLiteral(withoutNUL{w})
+	}
 	return c.takeLiteral(w)
 }
 

@@ -30,6 +30,7 @@ type Server struct {
 	ID                []ServerID    // what ID tells about us (RFC 2971); nil: name is samotop
 	Limits            Limits        // zero fields stand for their defaults
 	Disable           []string      // capabilities, upper case, that are not to be offered
+	SpoolDir          string        // where large messages of literal8 are while they are looked at; "": the directory for temporary files
 	Submitters        []string      // accounts of submission servers, who may fetch URLs with "submit+" for those they verified (RFC 4467 section 3)
 	LiteralMinus      bool          // LITERAL- instead of LITERAL+: only literals up to 4096 octets come without waiting (RFC 7888 section 5)
 	Log               *slog.Logger  // nil: none
