@@ -37,7 +37,9 @@ func IsRecord(s string) bool {
 	return ok && strings.Trim(name, " \t") == "v" && strings.Trim(value, " \t") == "DMARC1"
 }
 
-// Parse reads a record. Unknown tags, and known ones with values that make no sense, are as if they were not there.
+// Parse reads a record. Unknown tags, and known ones with values that make no sense, are as if they were not there; but a
+// policy that makes no sense, in p, sp or np, turns the whole record into p=none if it asks for reports, and into none at
+// all if it does not (RFC 9989 section 4.10.1).
 func Parse(s string) (*Record, error) {
 	if len(s) > MaxRecordOctets || !IsRecord(s) {
 		return nil, ErrRecord
@@ -53,12 +55,11 @@ func Parse(s string) (*Record, error) {
 		seen[name] = true
 		r.set(name, value)
 	}
-	if r.Policy == "" {
-		// Section 4.7: without a usable p, a record that wants reports counts as p=none, any other is none.
+	if r.Policy == "" || seen["sp"] && r.Subdomain == "" || seen["np"] && r.NonExistent == "" {
 		if len(r.Aggregate) == 0 {
 			return nil, ErrRecord
 		}
-		r.Policy = None
+		r.Policy, r.Subdomain, r.NonExistent = None, "", ""
 	}
 	return r, nil
 }
