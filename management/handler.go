@@ -32,6 +32,8 @@ type Config struct {
 	Keys      Keys
 	Mailboxes Mailboxes
 	Why       Why
+	Reports   *Reports
+	Counts    *Counts
 	Record    mail.Journal // takes the events of other processes
 
 	Mail Mail // for the accounts room of another process

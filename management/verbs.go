@@ -27,6 +27,7 @@ func (h *Handler) table() map[string]verb {
 	h.keyVerbs(t)
 	h.mailVerbs(t)
 	h.journalVerbs(t)
+	h.reportVerbs(t)
 	h.mailboxVerbs(t)
 	if d := h.cfg.Domains; d != nil {
 		t["domain/add"] = on(func(ctx context.Context, a NameArgs, _ *sender) (any, error) { return d.AddDomain(ctx, a.Name) })

@@ -55,6 +55,7 @@ type cli struct {
 	Queue       queueCmd       `cmd:"" help:"Mail on its way."`
 	DKIM        dkimCmd        `cmd:"" name:"dkim" help:"Keys that sign what is sent."`
 	Why         whyCmd         `cmd:"" help:"What happened to a message, and why."`
+	Reports     reportsCmd     `cmd:"" help:"What others report about our mail."`
 	DNS         dnsCmd         `cmd:"" name:"dns" help:"DNS records to publish."`
 	Verify      verifyCmd      `cmd:"" help:"Read every database and report what is damaged."`
 	Store       storeCmd       `cmd:"" help:"The databases."`

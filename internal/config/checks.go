@@ -115,3 +115,20 @@ func (l *loader) sealers(in []string) (out []string) {
 	}
 	return out
 }
+
+// reports reads [reports].
+func (l *loader) reports() Reports {
+	r := Reports{DMARC: l.raw.Reports.DMARC == nil || *l.raw.Reports.DMARC, Addresses: []string{"postmaster@"}}
+	if l.raw.Reports.Addresses == nil {
+		return r
+	}
+	r.Addresses = nil
+	for _, s := range *l.raw.Reports.Addresses {
+		if _, err := mail.ParseAddress(s); err != nil && (!strings.HasSuffix(s, "@") || len(s) < 2) {
+			l.fault("reports.addresses", "write an address, or \"name@\" for that name in every domain", "%q is not an address", s)
+			continue
+		}
+		r.Addresses = append(r.Addresses, s)
+	}
+	return r
+}

@@ -50,6 +50,7 @@ type Config struct {
 	Mailbox  Mailbox
 	Journal  Journal
 	OAuth    OAuth `json:",omitzero"`
+	Reports  Reports
 	Routes   []Route
 	Metrics  Metrics           `json:",omitzero"`
 	Links    map[string]string `json:",omitempty"` // where rooms of other processes are: paths of sockets; see Link
@@ -87,6 +88,12 @@ type MSA struct {
 	Listen []Listen
 	DKIM   bool // what they send is signed
 	Proxy  bool // as MTA.Proxy, from MTA.Trusted
+}
+
+// Reports are those of mail authentication.
+type Reports struct {
+	DMARC     bool     // the owners of domains that want it are told daily about mail in their name
+	Addresses []string // whose mail is looked through for reports to us; "postmaster@" is that of every domain
 }
 
 // Journal is what is kept about what happened to messages. Zero: the defaults of package management.

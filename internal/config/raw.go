@@ -10,6 +10,7 @@ type raw struct {
 	Mailbox  rawMailbox `toml:"mailbox"`
 	Journal  rawJournal `toml:"journal"`
 	OAuth    rawOAuth   `toml:"oauth"`
+	Reports  rawReports `toml:"reports"`
 	QM       rawQM      `toml:"qm"`
 	Links    rawLinks   `toml:"links"`
 	Metrics  rawMetrics `toml:"metrics"`
@@ -54,6 +55,11 @@ type rawMailbox struct {
 	Listen            *[]string `toml:"listen"`
 	Proxy             *bool     `toml:"proxy"`
 	PlaintextLoopback *bool     `toml:"plaintext_loopback"`
+}
+
+type rawReports struct {
+	DMARC     *bool     `toml:"dmarc"`
+	Addresses *[]string `toml:"addresses"`
 }
 
 type rawJournal struct {
@@ -111,6 +117,8 @@ func (r *raw) merge(later *raw) {
 	over(&r.Mailbox.Proxy, later.Mailbox.Proxy)
 	over(&r.Mailbox.PlaintextLoopback, later.Mailbox.PlaintextLoopback)
 	over(&r.Metrics.Listen, later.Metrics.Listen)
+	over(&r.Reports.DMARC, later.Reports.DMARC)
+	over(&r.Reports.Addresses, later.Reports.Addresses)
 	over(&r.Journal.Days, later.Journal.Days)
 	over(&r.Journal.MaxBytes, later.Journal.MaxBytes)
 	l, m := &r.Links, &later.Links

@@ -10,14 +10,14 @@ import (
 // temperror, and accepted: no mail is lost over it.
 func (h *House) checks() ([]mail.Middleware, error) {
 	if h.conf.MTA.Checks.Off {
-		return nil, nil
+		return []mail.Middleware{h.reportReader()}, nil
 	}
 	dns, err := h.resolver()
 	if err != nil {
 		return nil, err
 	}
 	c := &mailauth.Checker{Resolver: dns, ID: h.conf.Hostname, Sealers: h.conf.MTA.Sealers, Rules: checkRules(h.conf.MTA.Checks.Rules), Observe: h.observe}
-	return []mail.Middleware{c.Middleware()}, nil
+	return []mail.Middleware{c.Middleware(), h.reportReader()}, nil
 }
 
 // checkRules puts the owner's rules before the defaults.

@@ -213,6 +213,10 @@ listen = ["smtp://{{.Listen}}:{{port 25}}"]
 listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 # dkim = true # sign what they send, with the keys of "samotop dkim list"
 
+[reports] # of mail authentication: what others say of our mail ("samotop reports list"), and what we tell them
+# dmarc = true # tell the owners of domains, who ask for it, daily about mail in their name
+# addresses = ["postmaster@"] # whose mail is looked through for reports to us
+
 [journal] # what happened to each message, for "samotop why"
 # days = 30
 # max_bytes = 536870912

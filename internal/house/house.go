@@ -92,6 +92,8 @@ type House struct {
 	dns      resolver.Resolver // shared by all rooms; nil until the first asks
 	keys     *keyring.Ring
 	journal  *management.Journal // nil: in another process, or nowhere
+	reports  *management.Reports // nil: in another process, or nowhere
+	counts   *management.Counts  // what will be reported to others; nil: nothing
 	events   mail.Journal        // what rooms tell: a line of the log, and the journal
 	keeper   *certs.Keeper       // nil until Serve, and where no room ends TLS
 

@@ -27,16 +27,19 @@ func (h *House) openJournal(ctx context.Context) {
 			return
 		}
 		h.journal = j
+		h.reports, h.counts = &management.Reports{Engine: e}, &management.Counts{Engine: e}
 		h.events = mail.LogEvents(h.log, j)
 	case h.o.Linked && !h.has(Management):
 		r := newRemoteJournal(func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, h.conf.RunPath(config.Events)) })
 		h.links = append(h.links, r)
 		h.events = mail.LogEvents(h.log, r)
+		h.counts = &management.Counts{}
 	}
 }
 
 // observe records what the checks found.
 func (h *House) observe(ctx context.Context, s *mail.Session, r mailauth.Report) {
+	h.count(r)
 	e := mail.Event{Time: time.Now(), Trace: s.ID, Room: "mta", Kind: "checked", MessageID: r.MessageID, From: r.Facts.From.String(),
 		Peer: r.Facts.IP.String()}
 	if e.From == "" {

@@ -24,6 +24,7 @@ func (h *House) managementConfig() management.Config {
 	}
 	if h.journal != nil {
 		c.Why, c.Record = why{h.journal}, h.journal
+		c.Reports, c.Counts = h.reports, h.counts
 	}
 	if h.accounts != nil {
 		p := h.people()

@@ -138,6 +138,9 @@ func (h *House) run(ctx context.Context, services []service, ready func()) error
 			}
 		})
 	}
+	if h.counts != nil && h.has(MTA|Management) {
+		wg.Go(func() { h.reporting(work) })
+	}
 	if h.remote != nil {
 		wg.Go(func() { h.remote.c.Follow(work) })
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -18,11 +17,9 @@ type Mail struct {
 	Subject   string
 	MessageID string // with its angle brackets
 	Date      time.Time
-	Fields    [][2]string // more header fields: name and value
-	Text      string      // for people
+	Text      string // for people
 
-	ContentType string // of the report: "application/gzip", "application/tlsrpt+gzip", ...
-	ReportType  string // "": multipart/mixed; else multipart/report of that type, such as "tlsrpt" (RFC 8460 section 5.3)
+	ContentType string // of the report: "application/gzip"
 	Filename    string
 	Report      []byte // as it is attached
 }
@@ -36,19 +33,6 @@ func AggregateMail(a *Aggregate, receiver string) (*Mail, error) {
 	return &Mail{Subject: a.Subject(receiver), ContentType: "application/gzip", Filename: a.Filename(receiver), Report: packed,
 		Text: fmt.Sprintf("This is the DMARC aggregate report of %s about mail that claims to be from %s,\nfor %s to %s.\n",
 			receiver, a.Published.Domain, a.Begin.UTC().Format(time.RFC3339), a.End.UTC().Format(time.RFC3339))}, nil
-}
-
-// TLSMail makes the message of an SMTP TLS report (RFC 8460 section 5.3) about a domain.
-func TLSMail(r *TLS, domain, submitter string) (*Mail, error) {
-	packed, err := pack(func(w io.Writer) error { return json.NewEncoder(w).Encode(r) })
-	if err != nil {
-		return nil, err
-	}
-	name := fmt.Sprintf("%s!%s!%d!%d!%s.json.gz", submitter, domain, r.Range.Start.Unix(), r.Range.End.Unix(), strings.Trim(r.ReportID, "<>"))
-	return &Mail{Subject: fmt.Sprintf("Report Domain: %s Submitter: %s Report-ID: <%s>", domain, submitter, strings.Trim(r.ReportID, "<>")),
-		ContentType: "application/tlsrpt+gzip", ReportType: "tlsrpt", Filename: name, Report: packed,
-		Fields: [][2]string{{"TLS-Report-Domain", domain}, {"TLS-Report-Submitter", submitter}, {"TLS-Required", "No"}},
-		Text:   fmt.Sprintf("This is the SMTP TLS report of %s about %s.\n", submitter, domain)}, nil
 }
 
 func pack(write func(io.Writer) error) ([]byte, error) {
@@ -76,21 +60,14 @@ func (m *Mail) WriteTo(w io.Writer) (int64, error) {
 		return -1
 	}, m.MessageID)
 	boundary = boundary[:min(len(boundary), 60)]
-	kind := "multipart/mixed"
-	if m.ReportType != "" {
-		kind = "multipart/report; report-type=" + m.ReportType
-	}
 	field("From", m.From)
 	field("To", strings.Join(m.To, ", "))
 	field("Subject", m.Subject)
 	field("Date", m.Date.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
 	field("Message-ID", m.MessageID)
 	field("Auto-Submitted", "auto-generated") // RFC 3834 section 5
-	for _, f := range m.Fields {
-		field(f[0], f[1])
-	}
 	field("MIME-Version", "1.0")
-	b.WriteString("Content-Type: " + kind + ";\r\n\tboundary=\"" + boundary + "\"\r\n\r\n--" + boundary + "\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n")
+	b.WriteString("Content-Type: multipart/mixed;\r\n\tboundary=\"" + boundary + "\"\r\n\r\n--" + boundary + "\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n")
 	b.WriteString(strings.ReplaceAll(m.Text, "\n", "\r\n"))
 	b.WriteString("\r\n--" + boundary + "\r\nContent-Type: " + m.ContentType + "\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment;\r\n\tfilename=\"" +
 		strings.Map(plainName, m.Filename) + "\"\r\n\r\n")
