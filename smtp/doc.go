@@ -39,8 +39,11 @@
 //	res, err := c.Send(ctx, &smtp.Message{Envelope: envelope, Body: content})
 //	err = c.Quit(ctx)
 //
+// To log in, give the Dialer an Auth, such as &sasl.ClientAuth{Config: sasl.ClientConfig{User: user, Password: password}}.
+//
 // MAIL, RCPT and DATA go in one round trip, content by BDAT where that is offered. What the server cannot take (8-bit
-// or binary content, addresses beyond ASCII, REQUIRETLS) is refused with the code that says so, never mangled.
+// or binary content, addresses beyond ASCII, REQUIRETLS) is refused with the code that says so, never mangled; with
+// Message.Recode content that nobody has signed is re-encoded for it (message.Recoding).
 //
 // # The parts
 //

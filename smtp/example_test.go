@@ -187,6 +187,48 @@ func ExampleLink() {
 	// Output: <bob@example.org>: 250 2.0.0 OK
 }
 
+// The same over TCP: each recipient is answered for by the other server.
+func ExampleLink_tcp() {
+	back, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	store := &smtp.Server{Door: delivery.Null{}, LMTP: true}
+	go store.Serve(context.Background(), back)
+	defer store.Shutdown(context.Background())
+
+	link := &smtp.Link{Dialer: smtp.Dialer{LMTP: true}, Network: "tcp", Address: back.Addr().String()}
+	defer link.Close()
+	ctx, s := context.Background(), &mail.Session{}
+	r, err := link.Open(ctx, s)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tx, err := r.Begin(ctx, s, mail.Sender{Address: mail.Address{Local: "alice", Domain: "example.org"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer tx.Abort()
+	for _, local := range []string{"bob", "carol"} {
+		if err := tx.Recipient(ctx, &mail.Recipient{Address: mail.Address{Local: local, Domain: "example.org"}}); err != nil {
+			fmt.Println(err)
+		}
+	}
+	if _, err := io.WriteString(tx, "Subject: hello\r\n\r\nbody\r\n"); err != nil {
+		fmt.Println(err)
+	}
+	replies, err := tx.Commit(ctx)
+	for _, r := range replies {
+		fmt.Println(r, err)
+	}
+	// Output:
+	// 250 2.0.0 OK <nil>
+	// 250 2.0.0 OK <nil>
+}
+
 // A Link to a child process that speaks LMTP on its standard input and output.
 func ExampleChild() {
 	link := &smtp.Link{
