@@ -23,13 +23,15 @@ type peer interface {
 	Close() error
 }
 
-// connector makes one. strict asks for verified TLS.
-type connector func(ctx context.Context, l *line, h host, strict bool) (peer, error)
+// connector makes one, with the TLS that is demanded.
+type connector func(ctx context.Context, l *line, h host, d *demand) (peer, error)
 
 type conn struct {
 	peer peer
 	host string // name and address
+	addr string
 	tls  string
+	wish wish // under which it was made
 	sent int
 }
 
@@ -38,29 +40,23 @@ type idleConn struct {
 	timer *time.Timer
 }
 
-// dialSMTP connects to one host. Without a policy TLS is taken where it is offered, whatever the certificate, and a
-// handshake that fails leaves the connection in clear (RFC 7435 section 3): who listens gains nothing by it that he
-// could not have by taking STARTTLS out.
-func (q *QM) dialSMTP(ctx context.Context, l *line, h host, strict bool) (peer, error) {
-	d := q.dialer(l, h)
-	verify := strict || l.hop.via == viaSMTPS
-	d.TLSConfig.InsecureSkipVerify = !verify
-	if strict && !d.ImplicitTLS {
-		d.TLS = smtp.TLSRequired
-	}
+// dialSMTP connects to one host. Only where nothing is demanded a handshake that fails leaves the connection in clear
+// (RFC 7435 section 3): who listens gains nothing by it that he could not have by taking STARTTLS out.
+func (q *QM) dialSMTP(ctx context.Context, l *line, h host, dem *demand) (peer, error) {
+	d := q.dialer(h, dem)
 	started := false
 	d.NetDial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		nc, err := q.cfg.Dial(ctx, network, address)
+		nc, err := q.netDial(ctx, h, network, address)
 		if err != nil {
 			return nil, err
 		}
 		return &tlsWatch{Conn: nc, started: &started}, nil
 	}
 	c, err := d.Dial(ctx, h.network, h.address)
-	if err != nil && started && !verify && ctx.Err() == nil {
+	if err != nil && started && dem.security == opportunistic && !d.ImplicitTLS && ctx.Err() == nil {
 		q.cfg.Log.Warn("STARTTLS failed, going on in clear", "host", h.name, "address", h.address, "err", err)
-		d = q.dialer(l, h)
-		d.TLS, d.NetDial = smtp.TLSNever, q.cfg.Dial
+		d = q.dialer(h, dem)
+		d.TLS = smtp.TLSNever
 		c, err = d.Dial(ctx, h.network, h.address)
 	}
 	if err != nil {
@@ -69,13 +65,47 @@ func (q *QM) dialSMTP(ctx context.Context, l *line, h host, strict bool) (peer, 
 	return c, nil
 }
 
-func (q *QM) dialer(l *line, h host) *smtp.Dialer {
+// dialer carries out a demand. Certificates are verified by its own rules, not by those of package tls.
+func (q *QM) dialer(h host, dem *demand) *smtp.Dialer {
 	conf := q.cfg.TLS.Clone()
-	conf.ServerName = h.name
-	if h.name == "" {
-		conf.ServerName, _, _ = net.SplitHostPort(h.address)
+	conf.ServerName = tlsName(h)
+	if dem.dane.Base != "" {
+		conf.ServerName = dem.dane.Base // RFC 7672 section 8.1
 	}
-	return &smtp.Dialer{Hello: q.cfg.Hostname, LMTP: l.hop.via == viaLMTP, ImplicitTLS: l.hop.via == viaSMTPS, TLSConfig: conf, Log: q.cfg.Log}
+	conf.InsecureSkipVerify = true
+	conf.VerifyConnection = q.verifier(dem, h, q.cfg.TLS.RootCAs)
+	d := &smtp.Dialer{Hello: q.cfg.Hostname, LMTP: h.via.via == viaLMTP, ImplicitTLS: h.via.via == viaSMTPS, TLSConfig: conf, Log: q.cfg.Log,
+		Auth: h.via.auth, NetDial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return q.netDial(ctx, h, network, address)
+		}}
+	if h.via.hello != "" {
+		d.Hello = h.via.hello
+	}
+	switch dem.security {
+	case inClear:
+		d.TLS = smtp.TLSNever
+	case opportunistic:
+		if dem.strict && !d.ImplicitTLS {
+			d.TLS = smtp.TLSRequired
+		}
+	default:
+		if !d.ImplicitTLS {
+			d.TLS = smtp.TLSRequired
+		}
+	}
+	return d
+}
+
+// netDial connects below SMTP: from the route's address, or to a child process.
+func (q *QM) netDial(ctx context.Context, h host, network, address string) (net.Conn, error) {
+	switch {
+	case network == "exec":
+		return h.via.child()
+	case h.via.source != nil && network == "tcp":
+		d := net.Dialer{LocalAddr: h.via.source}
+		return d.DialContext(ctx, network, address)
+	}
+	return q.cfg.Dial(ctx, network, address)
 }
 
 // tlsWatch notes whether a TLS handshake was begun: its first octet, a handshake record (RFC 8446 section 5.1),
@@ -92,22 +122,47 @@ func (w *tlsWatch) Write(p []byte) (int, error) {
 	return w.Conn.Write(p)
 }
 
-// connect goes through the hosts of a line until one lets us in. The error of the last one is returned with its host.
-func (q *QM) connect(ctx context.Context, l *line, strict bool) (*conn, string, error) {
+// errTried: all hosts have been tried.
+var errTried = errors.New("qm: no host is left")
+
+// connect goes through the hosts of a line, but for those that were tried, until one lets us in. The error of the last
+// one is returned with its host; errTried if there was none left.
+func (q *QM) connect(ctx context.Context, l *line, w wish, attempts int, tried map[string]bool) (*conn, string, error) {
 	hosts, err := q.hosts(ctx, l)
-	if err != nil {
+	if fb := l.hop.fallback; fb != nil && attempts >= l.hop.fallbackAfter { // the last resort, whatever was wrong before
+		if err == nil || !mail.AsReply(err).Permanent() {
+			hosts = append(hosts, fb.place())
+		}
+	}
+	if len(hosts) == 0 {
 		return nil, "", err
 	}
+	p := q.policiesOf(ctx, l, w)
 	where := ""
+	err = errTried
 	for _, h := range hosts {
+		if tried[h.address] {
+			continue
+		}
+		tried[h.address] = true
 		where = hostText(h)
-		p, cerr := q.dial(ctx, l, h, strict)
-		if cerr == nil && l.hop.via == viaMX && strings.EqualFold(p.RemoteName(), q.cfg.Hostname) {
-			_ = p.Close()
+		d, derr := q.demandOf(ctx, l, h, &p, w)
+		if derr != nil {
+			err = derr
+			continue
+		}
+		c, cerr := q.dial(ctx, l, h, &d)
+		var state *tls.ConnectionState
+		if cerr == nil {
+			state = c.TLS()
+		}
+		cerr = q.judged(&p, h, &d, state, cerr)
+		if cerr == nil && h.via.via == viaMX && strings.EqualFold(c.RemoteName(), q.cfg.Hostname) {
+			_ = c.Close()
 			return nil, where, errSelf
 		}
 		if cerr == nil {
-			return &conn{peer: p, host: where, tls: tlsText(p.TLS())}, where, nil
+			return &conn{peer: c, host: where, addr: h.address, tls: tlsText(state), wish: w}, where, nil
 		}
 		err = cerr
 		q.cfg.Log.Debug("no connection", "host", where, "err", err)

@@ -102,7 +102,7 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 
 func (t *transaction) owe(r *recipientRow) {
 	r.last.Reply.Cause = nil
-	r.dest = t.q.routes.line(r.target)
+	r.dest = t.q.routes.line(r.target, &t.row)
 	t.rcpts = append(t.rcpts, r)
 }
 
@@ -194,7 +194,7 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 	t.done = true
 	now := t.q.now()
 	id := t.q.ids.next(now, t.q.random())
-	t.row.arrival, t.row.msgID = now, t.header.messageID()
+	t.row.arrival, t.row.msgID, t.row.anyhow = now, t.header.messageID(), t.header.anyhow
 	t.forget()
 	ok := queuedReply(id)
 	if len(t.rcpts) == 0 {
@@ -312,6 +312,7 @@ type headerScan struct {
 	over     bool // the header has ended
 	inID     bool
 	id       []byte
+	anyhow   bool // TLS-Required: No
 }
 
 const maxScanOctets = 512
@@ -348,6 +349,9 @@ func (h *headerScan) endLine() {
 	case h.id == nil && hasField(line, "message-id:"):
 		h.id = bytes.Clone(bytes.TrimSpace(line[len("message-id:"):]))
 		h.inID = true
+	case hasField(line, "tls-required:"): // RFC 8689 section 5
+		h.anyhow = strings.EqualFold(string(bytes.TrimSpace(line[len("tls-required:"):])), "no")
+		h.inID = false
 	default:
 		h.inID = false
 	}

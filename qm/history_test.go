@@ -77,7 +77,7 @@ func (h *history) start() {
 		LeaseTime: 24 * time.Hour, MaxMemoryBytes: int64(h.own.IntN(1000)), MaxSendRecipients: 1 + h.own.IntN(3)}
 	h.q = h.open(cfg)
 	life := h.life
-	h.q.dial = func(ctx context.Context, l *line, ho host, strict bool) (peer, error) { return h.dialAt(life, ho) }
+	h.q.dial = func(ctx context.Context, l *line, ho host, d *demand) (peer, error) { return h.dialAt(life, ho) }
 	ctx, cancel := context.WithCancel(context.Background())
 	h.done, h.cancel = make(chan error, 1), cancel
 	go func(q *QM, done chan error) { done <- q.Run(ctx) }(h.q, h.done)

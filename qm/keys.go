@@ -15,6 +15,8 @@ import (
 //	l L               who serves the lane: every batch asserts it
 //	u L               until when, and whether the queue is in use
 //	p L dest          a destination that is paused
+//	s domain          an MTA-STS policy that was fetched, as JSON
+//	r L day           how TLS went on that day, as JSON, until it is reported
 //	v                 version of the format
 //	x period hash     -> id: messages that came with delivery ids (again.go)
 const (
@@ -28,6 +30,10 @@ func leaseKey(lane uint8) []byte { return []byte{'l', lane} }
 func untilKey(lane uint8) []byte { return []byte{'u', lane} }
 
 func pauseKey(lane uint8, dest string) []byte { return append([]byte{'p', lane}, dest...) }
+
+func policyKey(domain string) []byte { return append([]byte{'s'}, domain...) }
+
+func resultsKey(lane uint8, day string) []byte { return append([]byte{'r', lane}, day...) }
 
 func messageKey(id ID) []byte {
 	return appendMessageKey(make([]byte, 0, 16), id)

@@ -17,6 +17,8 @@ type host struct {
 	name    string // for TLS and the log; "" for an address literal
 	network string
 	address string
+	via     *hop // how it is spoken to
+	safe    bool // DNSSEC vouches for the way from the domain to the name
 }
 
 var (
@@ -30,13 +32,13 @@ var (
 // hosts returns where the mail of a line goes, in the order to try; a *mail.Reply says why nowhere.
 func (q *QM) hosts(ctx context.Context, l *line) ([]host, error) {
 	if l.hop.via != viaMX {
-		return []host{{name: l.hop.host, network: l.hop.network, address: l.hop.address}}, nil
+		return []host{l.hop.place()}, nil
 	}
-	domain := strings.TrimPrefix(l.name, "mx:")
+	domain := l.domain()
 	if ip, ok := (mail.Address{Local: "x", Domain: domain}).Literal(); ok { // RFC 5321 section 4.1.3
-		return []host{{network: "tcp", address: net.JoinHostPort(ip.String(), "25")}}, nil
+		return []host{{network: "tcp", address: net.JoinHostPort(ip.String(), "25"), via: &l.hop}}, nil
 	}
-	mx, _, err := q.cfg.Resolver.MX(ctx, domain)
+	mx, ans, err := q.cfg.Resolver.MX(ctx, domain)
 	switch {
 	case errors.Is(err, resolver.ErrNoName), errors.Is(err, resolver.ErrBadName):
 		return nil, errNoHost.Because(err)
@@ -52,7 +54,11 @@ func (q *QM) hosts(ctx context.Context, l *line) ([]host, error) {
 		return nil, errSelf
 	}
 	q.shuffle(mx)
-	return q.addresses(ctx, mx)
+	hosts, err := q.addresses(ctx, mx)
+	for i := range hosts {
+		hosts[i].via, hosts[i].safe = &l.hop, ans.Authentic
+	}
+	return hosts, err
 }
 
 // beforeSelf leaves out this host and all that are preferred no more than it (RFC 5321 section 5.1).

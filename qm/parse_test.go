@@ -126,8 +126,8 @@ func TestHeaderScan(t *testing.T) {
 
 func TestRoutes(t *testing.T) {
 	rs, err := parseRoutes([]Route{
-		{"special.example.org", "mx"}, {"Example.ORG", "smtp://Relay.example.net"}, {"*.example.org", "smtps://relay.example.net"},
-		{"bücher.test", "lmtp://127.0.0.1:24"}, {".below.test", "unix:/run/x.sock"}, {"six.test", "smtp://[::1]:2525"}, {"sock.test", "unix:///run/y.sock"},
+		{Domain: "special.example.org", To: "mx"}, {Domain: "Example.ORG", To: "smtp://Relay.example.net"}, {Domain: "*.example.org", To: "smtps://relay.example.net"},
+		{Domain: "bücher.test", To: "lmtp://127.0.0.1:24"}, {Domain: ".below.test", To: "unix:/run/x.sock"}, {Domain: "six.test", To: "smtp://[::1]:2525"}, {Domain: "sock.test", To: "unix:///run/y.sock"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -138,15 +138,15 @@ func TestRoutes(t *testing.T) {
 		"xn--bcher-kva.test": "lmtp://127.0.0.1:24", "a.below.test": "unix:/run/x.sock", "below.test": "mx:below.test",
 		"six.test": "smtp://[::1]:2525", "sock.test": "unix:/run/y.sock", "[192.0.2.1]": "mx:[192.0.2.1]",
 	} {
-		if got := rs.line(mail.Target{Address: mail.Address{Local: "x", Domain: domain}, Remote: true}); got != want {
+		if got := rs.line(mail.Target{Address: mail.Address{Local: "x", Domain: domain}, Remote: true}, &messageRow{}); got != want {
 			t.Errorf("%s goes by %s, want %s", domain, got, want)
 		}
 	}
-	if rs.line(mail.Target{Address: mail.Address{Local: "x", Domain: "example.org"}}) != localLine {
+	if rs.line(mail.Target{Address: mail.Address{Local: "x", Domain: "example.org"}}, &messageRow{}) != localLine {
 		t.Error("what is local goes by a route")
 	}
-	for _, r := range []Route{{"", "mx"}, {"a b", "mx"}, {"*", ""}, {"*", "relay"}, {"*", "http://x"}, {"*", "smtp://"}, {"*", "smtp://u:p@x"},
-		{"*", "smtp://x/y"}, {"*", "unix:"}, {"*", "unix:/"}, {"*", "smtp://x?y"}, {"*.*", "mx"}, {"*", "smtp:x"}} {
+	for _, r := range []Route{{Domain: "", To: "mx"}, {Domain: "a b", To: "mx"}, {Domain: "*", To: ""}, {Domain: "*", To: "relay"}, {Domain: "*", To: "http://x"}, {Domain: "*", To: "smtp://"}, {Domain: "*", To: "smtp://u:p@x"},
+		{Domain: "*", To: "smtp://x/y"}, {Domain: "*", To: "unix:"}, {Domain: "*", To: "unix:/"}, {Domain: "*", To: "smtp://x?y"}, {Domain: "*.*", To: "mx"}, {Domain: "*", To: "smtp:x"}} {
 		if h, err := parseRoute(r); err == nil {
 			t.Errorf("%v is taken: %+v", r, h)
 		}
@@ -157,15 +157,15 @@ func FuzzRoute(f *testing.F) {
 	f.Add("*.example.org", "smtp://x:25", "a.example.org")
 	f.Add("*", "unix:/run/x", "b")
 	f.Fuzz(func(t *testing.T, domain, to, rcpt string) {
-		rs, err := parseRoutes([]Route{{domain, to}})
+		rs, err := parseRoutes([]Route{{Domain: domain, To: to}})
 		if err != nil {
 			return
 		}
-		name := rs.line(mail.Target{Address: mail.Address{Local: "x", Domain: rcpt}, Remote: true})
+		name := rs.line(mail.Target{Address: mail.Address{Local: "x", Domain: rcpt}, Remote: true}, &messageRow{})
 		if name == localLine {
 			t.Error("a route leads home")
 		}
-		if h, ok := rs.byName(name); !ok && rs[0].via != viaMX && rs[0].matches(asciiDomain(rcpt)) {
+		if h, ok := rs.byName(name); !ok && rs[0].via != viaMX && rs[0].matches(asciiDomain(rcpt), &messageRow{}) {
 			t.Errorf("%q is not found again: %+v", name, h)
 		}
 	})

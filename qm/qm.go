@@ -65,6 +65,8 @@ type Config struct {
 	// put in front of it. nil: reports are not signed. Messages that come by Door are signed before they get here.
 	Sign func(ctx context.Context) Signing
 
+	TLSReports TLSReports
+
 	Schedule Schedule
 	Limits   Limits
 
@@ -82,6 +84,11 @@ type Config struct {
 	Log   *slog.Logger     // nil: none
 	// Journal is told what was queued, each attempt, and each report; nil: each is a line of Log.
 	Journal mail.Journal
+}
+
+// TLSReports says what is done about TLS reports (RFC 8460).
+type TLSReports struct {
+	Collect bool // count how TLS goes, and tell the domains that ask for it once a day
 }
 
 // Signing is a message on its way to be signed. Write never fails; without keys Close returns no fields.

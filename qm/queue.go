@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/samotop/samotop/mailtls/mtasts"
+	"github.com/samotop/samotop/mailtls/tlsrpt"
 	"github.com/samotop/samotop/store"
 )
 
@@ -51,6 +53,8 @@ type QM struct {
 	swept    time.Time // when no line could be forgotten
 	nextDue  uint64
 	loads    []*line
+	sts      *mtasts.Client
+	tls      tlsResults
 	quiet    chan struct{} // closed when nothing is under way any more, while draining
 
 	runCtx             context.Context // of Run, for workers
@@ -58,6 +62,22 @@ type QM struct {
 	drainOnce          sync.Once
 	doneWake, scanWake chan struct{}
 	fatal              chan struct{} // closed when stop is set
+}
+
+// tlsResults is how TLS went.
+type tlsResults struct {
+	mu       sync.Mutex
+	today    *tlsrpt.Counter
+	past     []*tlsrpt.Counter // days that are not yet reported
+	dirty    bool
+	after    time.Duration // after midnight, UTC, reports are sent
+	sessions map[sessionKind]int64
+}
+
+// sessionKind is what the numbers of all time are kept by.
+type sessionKind struct {
+	policy string
+	result tlsrpt.Result
 }
 
 // workers counts what is under way.
@@ -93,6 +113,9 @@ func Open(ctx context.Context, cfg Config) (*QM, error) {
 		doneWake: make(chan struct{}, 1), scanWake: make(chan struct{}, 1), fatal: make(chan struct{}), drained: make(chan struct{})}
 	q.room.L = &q.mu
 	q.dial = q.dialSMTP
+	q.sts = mtasts.New(mtasts.Config{Resolver: cfg.Resolver, Store: stsStore{q}, TLS: cfg.TLS, Dial: cfg.Dial, Clock: cfg.Clock, Log: cfg.Log})
+	q.tls.sessions = map[sessionKind]int64{}
+	q.tls.after = time.Hour + time.Duration(q.chance()*float64(4*time.Hour))
 	if err := q.takeLease(ctx); err != nil {
 		return nil, err
 	}
@@ -327,7 +350,7 @@ func (q *QM) wantLoad(l *line) {
 
 // makeReady lists a line that has something to do and may begin.
 func (q *QM) makeReady(l *line) {
-	if l.ready || l.paused || l.len() == 0 || l.workers >= q.window(l) {
+	if l.ready || l.paused || l.waiting || l.len() == 0 || l.workers >= q.window(l) {
 		return
 	}
 	l.ready = true
@@ -341,6 +364,9 @@ func (q *QM) makeReady(l *line) {
 func (q *QM) window(l *line) int {
 	if l.local {
 		return q.cfg.Limits.MaxLocal
+	}
+	if n := l.hop.connections; n > 0 {
+		return min(l.state.window, n)
 	}
 	return l.state.window
 }
@@ -398,7 +424,8 @@ func (q *QM) take(l *line, again, delivered bool) []*entry {
 	limit := q.cfg.Limits.MaxConnections
 	others := delivered && !l.local && (len(q.fresh.ls) > 0 && q.workers.all >= limit ||
 		again && len(q.again.ls) > 0 && q.workers.again >= max(limit/2, 1))
-	if l.len() == 0 || l.paused || q.draining || q.stop != nil || l.workers > q.window(l) || others {
+	waits := q.waits(l)
+	if waits || l.len() == 0 || l.paused || q.draining || q.stop != nil || l.workers > q.window(l) || others {
 		l.workers--
 		if l.local {
 			q.workers.local--
@@ -414,6 +441,7 @@ func (q *QM) take(l *line, again, delivered bool) []*entry {
 		q.checkQuiet()
 		return nil
 	}
+	l.sending(q.now())
 	es := l.queue.pop(q.cfg.Limits.MaxSendRecipients)
 	first := es[0]
 	for _, e := range es {

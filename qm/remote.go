@@ -22,74 +22,84 @@ func (q *QM) deliverRemote(ctx context.Context, l *line, c *conn, es []*entry) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxAttempt)
 	defer cancel()
-	if m.row.sender.RequireTLS {
-		if c != nil {
-			q.park(l, c)
-		}
-		return q.deliverStrict(ctx, l, es), nil
-	}
-	reused := c != nil
-	if c == nil {
+	w := m.row.wish()
+	if w == strictly && c != nil { // it takes a connection of its own
+		q.park(l, c)
+		c = nil
+	} else if c == nil && w != strictly {
 		c = q.reuse(l)
-		reused = c != nil
 	}
+	return q.throughHosts(ctx, l, c, es, w)
+}
+
+// throughHosts sends over c, or goes from host to host until one answers for good (RFC 5321 section 5.1): who says 4yz to
+// MAIL, or nothing, leaves it to the next.
+func (q *QM) throughHosts(ctx context.Context, l *line, c *conn, es []*entry, w wish) (outs []outcome, left *conn) {
+	reused, tried := c != nil, map[string]bool{}
 	for {
 		if c == nil {
-			var outs []outcome
-			if c, outs = q.begin(ctx, l, es, false); c == nil {
+			var failed []outcome
+			if c, failed = q.begin(ctx, l, es, w, tried, outs != nil); c == nil {
+				if outs == nil || failed != nil && failed[0].not {
+					outs = failed
+				}
 				return outs, nil
 			}
 		}
-		outs, alive, unused := q.send(ctx, l, c, es)
-		if !alive {
-			_ = c.peer.Close()
-			c = nil
-			if unused && reused && ctx.Err() == nil { // it was closed while idle
-				reused = false
-				continue
-			}
-		} else if c.sent >= q.cfg.Limits.MaxSendMessages {
+		tried[c.addr] = true
+		if w == strictly && !c.peer.Extensions().Has("REQUIRETLS") {
+			outs = q.all(es, outcome{host: c.host, tls: c.tls, own: true,
+				reply: mail.Reply{Code: 550, Enhanced: mail.Enhanced{5, 7, 30}, Text: "The next server does not support REQUIRETLS, which the sender asked for"}})
 			q.quit(c)
 			c = nil
+			continue
 		}
-		return outs, c
+		var alive, unused bool
+		outs, alive, unused = q.send(ctx, l, c, es)
+		again := ctx.Err() == nil && (unused || putOff(outs))
+		if alive && (again || w != asPolicy || c.wish != asPolicy || c.sent >= q.cfg.Limits.MaxSendMessages) {
+			q.quit(c)
+			c = nil
+		} else if !alive {
+			_ = c.peer.Close()
+			if unused && reused { // it was closed while idle
+				delete(tried, c.addr)
+			}
+			c = nil
+		}
+		if !again {
+			return outs, c
+		}
+		reused = false
 	}
 }
 
-// begin connects; without success it returns what that means for the entries.
-func (q *QM) begin(ctx context.Context, l *line, es []*entry, strict bool) (*conn, []outcome) {
-	c, where, err := q.connect(ctx, l, strict)
+// putOff reports whether the server said 4yz to MAIL: another may take it now.
+func putOff(outs []outcome) bool { return outs[0].command == "MAIL" && outs[0].reply.Temporary() }
+
+// begin connects; without success it returns what that means for the entries, nil if no host was left. An answer that
+// another host gave already says more than that this one cannot be reached.
+func (q *QM) begin(ctx context.Context, l *line, es []*entry, w wish, tried map[string]bool, answered bool) (*conn, []outcome) {
+	c, where, err := q.connect(ctx, l, w, es[0].row.attempts, tried)
 	if err == nil {
 		return c, nil
 	}
 	if outs, ok := q.broken(q.runCtx, es); ok {
 		return nil, outs
 	}
+	if errors.Is(err, errTried) {
+		return nil, nil
+	}
 	o := outcome{host: where}
 	o.reply, o.own = connectReply(err)
 	if cause := errors.Unwrap(err); cause != nil && o.reply.Permanent() {
 		q.cfg.Log.Info("no route", "destination", l.name, "err", err)
 	}
-	if !o.reply.Permanent() && !strict {
+	if !o.reply.Permanent() && w == asPolicy && !answered {
 		o.at = q.now()
 		o.before = q.spread(q.stepLine(l, unreachable, o.attempt()))
 	}
 	return nil, q.all(es, o)
-}
-
-// deliverStrict sends a message that must have TLS all the way (RFC 8689 section 4.2.1), over a connection of its own.
-func (q *QM) deliverStrict(ctx context.Context, l *line, es []*entry) []outcome {
-	c, outs := q.begin(ctx, l, es, true)
-	if c == nil {
-		return outs
-	}
-	defer q.quit(c)
-	if !c.peer.Extensions().Has("REQUIRETLS") {
-		return q.all(es, outcome{host: c.host, tls: c.tls, own: true,
-			reply: mail.Reply{Code: 550, Enhanced: mail.Enhanced{5, 7, 30}, Text: "The next server does not support REQUIRETLS, which the sender asked for"}})
-	}
-	outs, _, _ = q.send(ctx, l, c, es)
-	return outs
 }
 
 // send is one transaction. alive: the connection can be used again. unused: it broke before the peer had said
@@ -128,7 +138,7 @@ func (q *QM) send(ctx context.Context, l *line, c *conn, es []*entry) (outs []ou
 		if rr.Reply.Code == 421 { // RFC 5321 section 3.8
 			event = troubled
 		}
-		outs[i] = outcome{e: es[i], reply: rr.Reply, host: c.host, tls: c.tls, at: at, own: rr.Command == "", relayed: !res.DSN}
+		outs[i] = outcome{e: es[i], reply: rr.Reply, host: c.host, tls: c.tls, at: at, own: rr.Command == "", command: rr.Command, relayed: !res.DSN}
 	}
 	if err != nil {
 		event = troubled

@@ -42,7 +42,7 @@ func (q *QM) addReport(ctx context.Context, b *store.Batch, c *change) error {
 	var rcpts []*recipientRow
 	for _, t := range targets {
 		r := &recipientRow{rcpt: mail.Recipient{Address: sender.Address, Notify: mail.NotifyNever}, target: t, expanded: len(targets) > 1}
-		r.dest = q.routes.line(t)
+		r.dest = q.routes.line(t, row)
 		rcpts = append(rcpts, r)
 	}
 	q.coming(id)

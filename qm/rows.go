@@ -16,6 +16,7 @@ type messageRow struct {
 	size    int64        // octets of the body
 	msgID   string       // its Message-ID, "" if it has none
 	report  bool         // made by us
+	anyhow  bool         // TLS-Required: No (RFC 8689 section 5)
 	blank   bool         // the body begins with white space, and would continue the last field put in front of it
 }
 
@@ -37,6 +38,7 @@ const (
 	flagByTrace
 	flagReport
 	flagBlank
+	flagAnyhow
 )
 
 func (m *messageRow) encode() []byte {
@@ -44,7 +46,7 @@ func (m *messageRow) encode() []byte {
 	s := &m.sender
 	w.byte(version)
 	w.byte(flag(s.UTF8, flagUTF8) | flag(s.RequireTLS, flagRequireTLS) | flag(s.DeliverBy.Return, flagByReturn) |
-		flag(s.DeliverBy.Trace, flagByTrace) | flag(m.report, flagReport) | flag(m.blank, flagBlank))
+		flag(s.DeliverBy.Trace, flagByTrace) | flag(m.report, flagReport) | flag(m.blank, flagBlank) | flag(m.anyhow, flagAnyhow))
 	w.time(m.arrival)
 	w.address(s.Address)
 	w.int(s.Size)
@@ -82,7 +84,7 @@ func decodeMessage(b []byte) (*messageRow, error) {
 		return nil, errRow
 	}
 	flags := r.Byte()
-	m := &messageRow{arrival: r.time(), report: flags&flagReport != 0, blank: flags&flagBlank != 0}
+	m := &messageRow{arrival: r.time(), report: flags&flagReport != 0, blank: flags&flagBlank != 0, anyhow: flags&flagAnyhow != 0}
 	s := &m.sender
 	s.Address, s.Size, s.Body, s.Ret = r.address(), r.Int(), mail.Body(r.Byte()), mail.Ret(r.Byte())
 	s.EnvelopeID, s.Auth, s.Priority = r.Text(), r.Text(), int8(r.Int())

@@ -35,6 +35,7 @@ func (q *QM) Run(ctx context.Context) error {
 	recording, stopRecording := context.WithCancel(context.WithoutCancel(ctx))
 	keep.Go(func() { q.scanner(keeping) })
 	keep.Go(func() { q.keeper(keeping) })
+	keep.Go(func() { q.reporter(keeping) })
 	rec.Go(func() { q.recorder(recording) })
 	select {
 	case <-ctx.Done():

@@ -317,7 +317,7 @@ func (q *QM) seat(entries []*entry, verbs uint64) (moved []*entry, ok bool) {
 		if m := q.msgs[e.msg.id]; m != nil {
 			e.msg = m
 		}
-		if q.routes.line(e.row.target) != e.row.dest {
+		if q.routes.line(e.row.target, e.msg.row) != e.row.dest {
 			moved = append(moved, e)
 			continue
 		}
@@ -336,7 +336,7 @@ func (q *QM) move(ctx context.Context, entries []*entry) error {
 	for _, e := range entries {
 		b.Ops = unplace(b.Ops, e.msg.id, e.n, e.row)
 		row := *e.row
-		row.dest = q.routes.line(row.target)
+		row.dest = q.routes.line(row.target, e.msg.row)
 		e.row = &row
 		b.Ops = q.putRecipient(b.Ops, e.msg.id, e.n, &row)
 	}

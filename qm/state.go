@@ -1,6 +1,7 @@
 package qm
 
 import (
+	"strings"
 	"time"
 
 	"github.com/samotop/samotop/mail"
@@ -47,6 +48,18 @@ type line struct {
 	workers int
 	idle    []*idleConn
 	paused  bool
+	waiting bool      // for its rate
+	slot    time.Time // before which no more is sent
+}
+
+// domain is whose mail stands in a line that goes by MX, "" in others.
+func (l *line) domain() string {
+	name, ok := strings.CutPrefix(l.name, "mx:")
+	if !ok {
+		return ""
+	}
+	name, _, _ = strings.Cut(name, "#")
+	return name
 }
 
 func (l *line) len() int { return l.queue.len() }
@@ -64,6 +77,7 @@ type outcome struct {
 	not     bool      // it was not tried: nothing is recorded
 	before  time.Time // not to be tried earlier
 	own     bool      // reply is ours, not what host said
+	command string    // what reply answers; "" if it is ours
 	relayed bool      // taken by a server that does not report success itself
 }
 

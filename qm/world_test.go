@@ -160,7 +160,7 @@ func (w *world) got(to string) []string {
 }
 
 // connect is the network.
-func (w *world) connect(ctx context.Context, l *line, h host, strict bool) (peer, error) {
+func (w *world) connect(ctx context.Context, l *line, h host, d *demand) (peer, error) {
 	domain := strings.TrimPrefix(h.name, "mx.")
 	s := w.site(domain)
 	w.mu.Lock()
@@ -168,7 +168,7 @@ func (w *world) connect(ctx context.Context, l *line, h host, strict bool) (peer
 	if s.down {
 		return nil, errors.New("connection refused")
 	}
-	if strict && !s.tlsOK {
+	if (d.strict || d.security > opportunistic) && !s.tlsOK {
 		return nil, smtp.ErrTLSUnavailable
 	}
 	s.conns++
@@ -263,7 +263,7 @@ func (p *fakePeer) Send(ctx context.Context, m *smtp.Message) (*smtp.Result, err
 type zone struct{ resolver.Resolver }
 
 func (z zone) MX(_ context.Context, domain string) ([]resolver.MX, resolver.Answer, error) {
-	return []resolver.MX{{Preference: 10, Host: "mx." + domain}}, resolver.Answer{}, nil
+	return []resolver.MX{{Preference: 10, Host: "mx." + domain}}, resolver.Answer{Authentic: true}, nil
 }
 
 func (w *world) config(e store.Engine) Config {

@@ -51,6 +51,15 @@ func (c *Client) fetch(ctx context.Context, domain string) (*Policy, error) {
 	return ParsePolicy(string(text))
 }
 
+// NewHTTP makes the client that policies are fetched with: it follows no redirect, uses no proxy, asks cfg.Resolver for
+// addresses, and does not connect to this host.
+func NewHTTP(cfg Config) *http.Client {
+	if cfg.FetchTime <= 0 {
+		cfg.FetchTime = time.Minute
+	}
+	return newHTTP(&cfg)
+}
+
 // newHTTP makes a client that follows no redirect, uses no proxy or cache, and asks our own resolver for addresses.
 func newHTTP(cfg *Config) *http.Client {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
