@@ -15,7 +15,7 @@ import (
 func (q *QM) deliverRemote(ctx context.Context, l *line, c *conn, es []*entry) ([]outcome, *conn) {
 	m := es[0].msg
 	q.warnSuspects(es)
-	if until, why := q.resting(l); !until.IsZero() && c == nil {
+	if until, why := q.resting(l); !until.IsZero() && c == nil && m.row.wish() != anyhow { // it may rest because of a policy
 		// The destination was not reached a moment ago: nothing is gained by asking again for each message.
 		why.Reply.Text = "Not tried, to give the server time to recover; the last try ended so: " + why.Reply.Text
 		return q.all(es, outcome{reply: why.Reply, host: why.Host, own: true, before: q.spread(until)}), nil
