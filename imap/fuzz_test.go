@@ -55,6 +55,11 @@ var fuzzStates = []string{
 	"l LOGIN alice secret\r\n",
 	"l LOGIN alice secret\r\n" + fuzzMail + fuzzMail + "s SELECT INBOX\r\n",
 	"l LOGIN alice secret\r\n" + fuzzMail + fuzzMail + "e ENABLE IMAP4rev2 QRESYNC UIDONLY\r\ns EXAMINE INBOX\r\n",
+	"l LOGIN alice secret\r\n" + fuzzMail + "s SELECT INBOX\r\ni IDLE\r\n",
+	"l LOGIN alice secret\r\n" + fuzzMail + "s SELECT INBOX\r\nn NOTIFY SET (selected (MessageNew (uid flags) MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge MailboxName))\r\n",
+	"l LOGIN alice secret\r\n" + fuzzMail + fuzzMail + "s SELECT INBOX\r\nc UID SEARCH RETURN (UPDATE) UNSEEN\r\nd SORT RETURN (UPDATE) (SUBJECT) UTF-8 ALL\r\n",
+	"l LOGIN alice secret\r\nm APPEND INBOX {400000}\r\n",
+	"a AUTHENTICATE PLAIN\r\n",
 }
 
 var tagOfAnswer = regexp.MustCompile(`(?m)^(\S+) (OK|NO|BAD) `)
@@ -75,7 +80,9 @@ func FuzzSession(f *testing.F) {
 				f.Add(uint8(i), strings.TrimSpace(text)+"\r\n")
 			}
 		}
-		f.Add(uint8(2), b.String())
+		for state := range fuzzStates { // a whole dialogue in each state
+			f.Add(uint8(state), b.String())
+		}
 	}
 	f.Fuzz(func(t *testing.T, state uint8, text string) {
 		out := say(t, fuzzStates[int(state)%len(fuzzStates)]+text)
