@@ -197,6 +197,7 @@ func TestModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	verify(t, m)
+	searchesAgree(t, m, watcher)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.states) < 50 {
@@ -217,7 +218,7 @@ func (c *replica) step(ctx context.Context, m *Mailbox, a imap.Account, rnd *ran
 		return set
 	}
 	var err error
-	switch rnd.IntN(10) {
+	switch rnd.IntN(13) {
 	case 0, 1:
 		err = tryDeliver(ctx, m, letter(rnd.IntN(5)), 1, 2)
 	case 2:
@@ -239,6 +240,12 @@ func (c *replica) step(ctx context.Context, m *Mailbox, a imap.Account, rnd *ran
 		_, err = c.box.Expunge(ctx, nil)
 	case 9:
 		err = m.Sweep(ctx)
+	case 10:
+		err = m.indexAccount(ctx, 1, 1+rnd.IntN(8), nil)
+	case 11:
+		err = c.looks(ctx)
+	case 12:
+		_, err = c.box.Search(ctx, &imap.Query{Within: everything(), Criteria: &imap.Criteria{Body: []string{"number 3"}}, Sort: []imap.SortKey{{Key: "DATE"}}})
 	}
 	if err != nil {
 		return err
@@ -247,6 +254,52 @@ func (c *replica) step(ctx context.Context, m *Mailbox, a imap.Account, rnd *ran
 		return nil
 	}
 	return c.update(ctx)
+}
+
+// looks fetches flags: nothing may be older than what the session was told before.
+func (c *replica) looks(ctx context.Context) error {
+	for msg, err := range c.box.Fetch(ctx, everything(), 0) {
+		if err != nil {
+			return err
+		}
+		if mine, ok := c.msgs[msg.UID]; ok && mine.at != ^imap.ModSeq(0) && (msg.ModSeq < mine.at || msg.ModSeq == mine.at && flagText(msg.Flags) != mine.flags) {
+			return fmt.Errorf("message %d is %v at %d, was told as %v", msg.UID, flagText(msg.Flags), msg.ModSeq, mine)
+		}
+	}
+	return nil
+}
+
+// searchesAgree compares, at rest, what is found by columns and by the index with what is found by the rows and by the
+// text.
+func searchesAgree(t *testing.T, m *Mailbox, box imap.Mailbox) {
+	t.Helper()
+	ctx := context.Background()
+	list := []*imap.Criteria{{Flags: flags("F")}, {NotFlag: flags("A")}, {Flags: flags(",k1")}, {NotFlag: flags("S,k2")}}
+	for n := range 5 {
+		list = append(list, &imap.Criteria{Body: []string{fmt.Sprintf("number %d", n)}}, &imap.Criteria{Text: []string{fmt.Sprintf("letter %d", n)}, Flags: flags("S")})
+	}
+	for _, crit := range list {
+		var want imap.UIDSet
+		for msg, err := range box.Fetch(ctx, everything(), imap.NeedsOf(crit)|imap.NeedContent) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ok, err := imap.Match(ctx, crit, msg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok {
+				want.Add(msg.UID)
+			}
+		}
+		for _, worth := range []int{1, 1 << 30} {
+			m.columnWorth = worth
+			res, err := box.Search(ctx, &imap.Query{Within: everything(), Criteria: crit})
+			if err != nil || !res.UIDs.Equal(want) {
+				t.Errorf("%+v: found %v, not %v (%v)", crit, res, want, err)
+			}
+		}
+	}
 }
 
 func tryDeliver(ctx context.Context, m *Mailbox, content string, to ...int) error {
