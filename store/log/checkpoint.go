@@ -15,7 +15,8 @@ import (
 	"github.com/samotop/samotop/store/disk"
 )
 
-// Checkpoint is of store.Maintainer. The copy is a database that Open takes. Ended segments are linked, or copied where
+// Checkpoint is of store.Maintainer. The copy is a database that Open takes, and may write to: nothing that is shared
+// ever changes. Ended segments are linked, or copied where
 // the directory is on another file system; those that an earlier checkpoint has are left alone. While it is being
 // written the copy has no FORMAT, and Open refuses it.
 func (e *Engine) Checkpoint(ctx context.Context, dir string) error {
@@ -176,7 +177,20 @@ func (e *Engine) copySegments(ctx context.Context, dir string, last uint32) erro
 			return err
 		}
 	}
-	return fsys.SyncDir(dir)
+	return e.openEnd(dir, last+1)
+}
+
+// openEnd gives the copy an empty segment to go on in: whoever opens it must not write to one that is linked, which is
+// this database's own.
+func (e *Engine) openEnd(dir string, n uint32) error {
+	f, err := e.o.FS.Open(path.Join(dir, segmentName(n)), disk.Write|disk.Create|disk.Truncate)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return e.o.FS.SyncDir(dir)
 }
 
 // sameSegment compares length and last block: an ended segment never changes, and the header of each group holds a

@@ -90,7 +90,7 @@ func killWriter(e *Engine, round, g int, out *sync.Mutex) {
 func TestKilledProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	acked, gone := map[string][]byte{}, map[string]bool{}
-	for round := range number("SAMOTOP_KILLS", 2) {
+	for round := range count("SAMOTOP_KILLS", 2, 200) {
 		killOnce(t, dir, round, acked, gone)
 		e, err := Open(t.Context(), killOptions(dir))
 		if err != nil {

@@ -21,6 +21,8 @@ type contestant struct {
 	e     store.Engine
 	open  func() (store.Engine, error)
 	crash func() (store.Engine, error)
+	copy  func(dir string) (store.Engine, error) // opens what Checkpoint wrote
+	dir   string                                 // where backups go
 }
 
 func contestants(t *testing.T) []*contestant {
@@ -53,9 +55,34 @@ func contestants(t *testing.T) []*contestant {
 		o.FS = sim
 		return onSim()
 	}
-	direct, buffered := real(DirectAuto), real(DirectOff)
-	return []*contestant{{"memory", nil, inMemory, inMemory}, {"direct", nil, direct, nil},
-		{"buffered", nil, buffered, nil}, {"simulated", nil, onSim, cut}}
+	realCopy := func(dir string) (store.Engine, error) { return Open(ctx, small(Options{Dir: dir})) }
+	simCopy := func(dir string) (store.Engine, error) { return Open(ctx, small(Options{Dir: dir, FS: sim})) }
+	memCopy := func(dir string) (store.Engine, error) { return mem.Load(dir, mem.Options{}) }
+	direct, buffered, dir := real(DirectAuto), real(DirectOff), t.TempDir()
+	return []*contestant{{"memory", nil, inMemory, inMemory, memCopy, dir + "/m"}, {"direct", nil, direct, nil, realCopy, dir + "/d"},
+		{"buffered", nil, buffered, nil, realCopy, dir + "/b"}, {"simulated", nil, onSim, cut, simCopy, "/copy"}}
+}
+
+// backup makes a checkpoint, over the one before, and compares what is in it.
+func (c *contestant) backup() error {
+	ctx := context.Background()
+	if err := c.e.(store.Maintainer).Checkpoint(ctx, c.dir); err != nil {
+		return err
+	}
+	b, err := c.copy(c.dir)
+	if err != nil {
+		return fmt.Errorf("opening the backup: %w", err)
+	}
+	defer b.Close()
+	got, err := rowsOf(b)
+	if err != nil {
+		return fmt.Errorf("reading the backup: %w", err)
+	}
+	want, err := rowsOf(c.e)
+	if err == nil && !maps.Equal(got, want) {
+		return errors.New("the backup differs")
+	}
+	return err
 }
 
 // rowsOf reads everything; the Refs differ between engines, what they refer to must not.
@@ -137,6 +164,8 @@ func (c *contestant) step(kind int, k, k2 []byte, n int, seed uint64) error {
 			return nil
 		}
 		return c.start(c.crash)
+	case 14:
+		return c.backup()
 	}
 	return store.Commit(ctx, c.e, b)
 }
@@ -168,6 +197,10 @@ func (c *contestant) again(k []byte, rewrite bool, seed uint64) error {
 	return store.Commit(ctx, c.e, b)
 }
 
+// stepKinds names what contestant.step does.
+var stepKinds = [...]string{"put", "put", "put", "deliver", "deliver", "deliver", "flag", "expunge", "move", "deleterange", "collect", "verify",
+	"reopen", "crash", "backup"}
+
 // TestMetamorphic plays one random history on every engine; they agree after every step, errors included.
 func TestMetamorphic(t *testing.T) {
 	seed := uint64(number("SAMOTOP_SEED", 1))
@@ -179,8 +212,10 @@ func TestMetamorphic(t *testing.T) {
 		}
 	}
 	key := func() []byte { return fmt.Appendf(nil, "%02d", rng.IntN(20)) }
-	for i := range number("SAMOTOP_STEPS", 400) {
-		kind, k, k2, s := rng.IntN(14), key(), key(), rng.Uint64()
+	did := map[string]int{}
+	for i := range count("SAMOTOP_STEPS", 400, 20000) {
+		kind, k, k2, s := rng.IntN(len(stepKinds)), key(), key(), rng.Uint64()
+		did[stepKinds[kind]]++
 		n := rng.IntN(20000)
 		if rng.IntN(10) == 0 {
 			n = rng.IntN(400000)
@@ -208,6 +243,12 @@ func TestMetamorphic(t *testing.T) {
 			if !maps.Equal(got, want) {
 				t.Fatalf("seed %d step %d kind %d: %s and %s differ", seed, i, kind, c.name, cs[0].name)
 			}
+		}
+	}
+	t.Log(did)
+	for _, kind := range stepKinds {
+		if did[kind] == 0 {
+			t.Errorf("the history has no %s", kind)
 		}
 	}
 	for _, c := range cs {

@@ -17,7 +17,7 @@ func (h *history) script() error {
 			steps = append(steps, fs...)
 		}
 	}
-	add(4, h.opPut, h.opBody, h.opConflict)
+	add(4, h.opPut, h.opBody, h.opConflict, h.opPipelined)
 	add(1, h.opFlush, h.opBigBody, h.opAck, h.opDiscard)
 	add(4, h.opBody, h.opPut, h.opAgain)
 	add(1, h.opDeleteRange, h.opDelete, h.opAck, h.opCheckpoint, h.opFlush)
@@ -40,7 +40,7 @@ func (h *history) opBigBody() error {
 	if err != nil {
 		return err
 	}
-	return h.submit(putBody("b00", own, s), func(m map[string]string) { m["b00"] = own })
+	return h.submit(putBody("b99", own, s), func(m map[string]string) { m["b99"] = own })
 }
 
 func newNth(t *testing.T, did map[string]int) *history {
@@ -67,15 +67,17 @@ func TestFailTheNth(t *testing.T) {
 	if err := h.script(); err != nil {
 		t.Fatal(err)
 	}
+	did["forcedflush"] = int(h.flushes) - did["flush"]
 	calls := int(h.sim.Calls())
 	h.e.Close()
 	t.Log(calls, "calls:", did)
-	for _, kind := range []string{"bigbody", "body", "put", "checkpoint", "collect", "conflict", "delete", "deleterange", "discard", "flush", "reopen", "collected", "moved"} {
+	for _, kind := range []string{"bigbody", "body", "put", "checkpoint", "collect", "conflict", "delete", "deleterange", "discard", "flush", "forcedflush", "reopen", "roll",
+		"collected", "moved", "pipelined", "overtaken"} {
 		if did[kind] == 0 {
 			t.Errorf("the script has no %s", kind)
 		}
 	}
-	every := number("SAMOTOP_NTH", 71)
+	every := count("SAMOTOP_NTH", 71, 1)
 	for how := range 3 {
 		for n := 1 + how*every/3; n <= calls; n += every {
 			failNth(t, int64(n), how)
