@@ -29,6 +29,7 @@ type Config struct {
 	Aliases   Aliases
 	Queue     Queue
 	House     House
+	Copies    Copies
 	Keys      Keys
 	Mailboxes Mailboxes
 	Why       Why

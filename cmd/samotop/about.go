@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -128,45 +126,4 @@ func (c *storeStatusCmd) Run(e *env) error {
 		return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s", s.Name, octets(s.LiveOctets), octets(s.DeadOctets), octets(s.IndexOctets), octets(s.LogOctets), octets(s.FreeOctets), health)
 	})
 	return t.end(each(e, house.All, "store/status", nil, t.add))
-}
-
-type verifyCmd struct{ jsonFlag }
-
-func (verifyCmd) Help() string {
-	return `Reads everything, also while the house runs. Exit status 1 if anything is damaged.
-
-Example:
-  samotop verify`
-}
-
-func (c *verifyCmd) Run(e *env) (err error) {
-	a, err := e.ask(house.All)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, a.close()) }()
-	t := newTable(e.stdout, c.JSON, "database\tfile\toffset\tfault", func(f management.Fault) string {
-		return fmt.Sprintf("%s\t%s\t%d\t%s", f.Store, f.File, f.Offset, f.What)
-	})
-	ok, err := a.Each(e.ctx, "store/verify", nil, func(raw json.RawMessage) error {
-		var f management.Fault
-		if err := json.Unmarshal(raw, &f); err != nil {
-			return err
-		}
-		return t.add(f)
-	})
-	if err := t.end(err); err != nil {
-		return err
-	}
-	var v management.Verified
-	if err := json.Unmarshal(ok, &v); err != nil {
-		return err
-	}
-	if v.Faults > 0 {
-		return fmt.Errorf("verify: %d faults; copy the directory away, then restore a backup", v.Faults)
-	}
-	if !c.JSON {
-		fmt.Fprintln(e.stdout, "Everything was read, nothing is damaged.")
-	}
-	return nil
 }

@@ -57,6 +57,8 @@ type cli struct {
 	Why         whyCmd         `cmd:"" help:"What happened to a message, and why."`
 	Reports     reportsCmd     `cmd:"" help:"What others report about our mail."`
 	DNS         dnsCmd         `cmd:"" name:"dns" help:"DNS records to publish."`
+	Backup      backupCmd      `cmd:"" help:"Copy the house to another place, also while it serves."`
+	Restore     restoreCmd     `cmd:"" help:"Make a house of a backup."`
 	Verify      verifyCmd      `cmd:"" help:"Read every database and report what is damaged."`
 	Store       storeCmd       `cmd:"" help:"The databases."`
 	Status      statusCmd      `cmd:"" help:"How the house is."`

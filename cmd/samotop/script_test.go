@@ -107,7 +107,9 @@ func TestPasswordFile(t *testing.T) {
 
 // TestHelp: every verb explains itself with an example.
 func TestHelp(t *testing.T) {
-	for _, v := range []string{"quickstart", "dev", "serve", "account add", "account list", "account show", "account set", "account password",
+	for _, v := range []string{
+		"backup", "restore",
+		"quickstart", "dev", "serve", "account add", "account list", "account show", "account set", "account password",
 		"account remove", "domain add", "domain list", "domain show", "domain remove", "alias add", "alias list", "alias remove", "queue list",
 		"queue show", "queue retry", "queue hold", "queue release", "queue remove", "queue stats", "why", "reports list", "reports show", "dkim list", "dkim rotate", "dns show", "dns check", "verify", "store status", "status",
 		"check-config", "version", "import maildir", "import mbox", "import imap", "export maildir", "export mbox"} {

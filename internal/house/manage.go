@@ -14,7 +14,7 @@ import (
 
 // managementConfig tells management about the rooms that are open.
 func (h *House) managementConfig() management.Config {
-	c := management.Config{House: about{h}, Log: h.log.With("room", "management")}
+	c := management.Config{House: about{h}, Copies: copies{h}, Log: h.log.With("room", "management")}
 	c.Elsewhere = h.elsewhere()
 	if h.has(Queue) || !h.o.Linked {
 		c.Keys = keys{h}

@@ -30,6 +30,9 @@ func (h *House) openLog(ctx context.Context, name string) (store.Engine, error) 
 		o = log.Small(o.Dir)
 		o.Logger = h.log.With("database", name)
 	}
+	if err := os.RemoveAll(filepath.Join(o.Dir, cutDir)); err != nil { // of a backup that was cut off
+		return nil, err
+	}
 	return log.Open(ctx, o)
 }
 
