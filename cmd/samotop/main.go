@@ -63,6 +63,8 @@ type cli struct {
 	Store       storeCmd       `cmd:"" help:"The databases."`
 	Status      statusCmd      `cmd:"" help:"How the house is."`
 	CheckConfig checkConfigCmd `cmd:"" help:"Check samotop.toml and its drop-ins."`
+	Completion  completionCmd  `cmd:"" help:"Print what makes a shell complete verbs and flags."`
+	Man         manCmd         `cmd:"" help:"Print the manual page."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 

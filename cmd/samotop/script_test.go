@@ -112,7 +112,7 @@ func TestHelp(t *testing.T) {
 		"quickstart", "dev", "serve", "account add", "account list", "account show", "account set", "account password",
 		"account remove", "domain add", "domain list", "domain show", "domain remove", "alias add", "alias list", "alias remove", "queue list",
 		"queue show", "queue retry", "queue hold", "queue release", "queue remove", "queue stats", "why", "reports list", "reports show", "dkim list", "dkim rotate", "dns show", "dns check", "verify", "store status", "status",
-		"check-config", "version", "import maildir", "import mbox", "import imap", "export maildir", "export mbox"} {
+		"check-config", "version", "completion", "man", "import maildir", "import mbox", "import imap", "export maildir", "export mbox"} {
 		var out, errs strings.Builder
 		code := run(t.Context(), append(strings.Fields(v), "--help"), &env{stdout: &out, stderr: &errs})
 		if code != exitDone || errs.Len() > 0 || !strings.Contains(out.String(), "samotop "+v) || !strings.Contains(out.String(), "Example:") {
