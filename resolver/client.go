@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,10 @@ import (
 type Config struct {
 	Servers []string // "host:port" or an address, asked in order; none: those of /etc/resolv.conf
 	TrustAD bool     // believe the AD bit of the servers: only for a resolver on this host or on a safe network
+
+	// TLS, if not nil, asks by DNS over TLS only (RFC 7858), on port 853 where a server has none. ServerName is the name that
+	// the certificates of the servers must have; without it that is the address.
+	TLS *tls.Config
 
 	Timeout  time.Duration // of one try with one server; default 3 s
 	Attempts int           // rounds through the servers; default 2
@@ -96,16 +101,20 @@ func New(cfg Config) (*Client, error) {
 			return nil, err
 		}
 	}
+	port := uint16(53)
+	if cfg.TLS != nil {
+		port = 853
+	}
 	addrs := make([]string, len(servers))
 	for i, s := range servers {
-		a, err := serverAddress(s)
+		a, err := serverAddress(s, port)
 		if err != nil {
 			return nil, err
 		}
 		addrs[i] = a
 	}
 	c := newClient(cfg, nil)
-	w := &wire{servers: addrs, attempts: c.cfg.Attempts, timeout: c.cfg.Timeout, dial: c.cfg.Dial, log: c.cfg.Log,
+	w := &wire{servers: addrs, attempts: c.cfg.Attempts, timeout: c.cfg.Timeout, dial: c.cfg.Dial, log: c.cfg.Log, tls: c.cfg.TLS,
 		silence: silence{questions: c.cfg.MaxSilent, pause: c.cfg.FailureTTL}}
 	c.exchange = w.exchange
 	return c, nil
@@ -117,9 +126,9 @@ func newClient(cfg Config, x exchanger) *Client {
 		flights: flights{m: map[question]*flight{}}, slots: make(chan struct{}, cfg.Inflight)}
 }
 
-func serverAddress(s string) (string, error) {
+func serverAddress(s string, port uint16) (string, error) {
 	if ip, err := netip.ParseAddr(s); err == nil {
-		return netip.AddrPortFrom(ip, 53).String(), nil
+		return netip.AddrPortFrom(ip, port).String(), nil
 	}
 	ap, err := netip.ParseAddrPort(s)
 	if err != nil {

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ type wire struct {
 	timeout  time.Duration
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	log      *slog.Logger
+	tls      *tls.Config // not nil: DNS over TLS (RFC 7858), and nothing else
 	silence  silence
 }
 
@@ -103,6 +105,9 @@ func (s *silence) heard(answer bool, now time.Time) {
 }
 
 func (w *wire) once(ctx context.Context, server string, q *dns.Msg) (*dns.Msg, error) {
+	if w.tls != nil {
+		return w.try(ctx, "tcp", server, q)
+	}
 	a, err := w.try(ctx, "udp", server, q)
 	if err != nil {
 		return nil, err
@@ -133,6 +138,14 @@ func (w *wire) try(ctx context.Context, network, server string, q *dns.Msg) (*dn
 	defer nc.Close()
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
+	if w.tls != nil {
+		// Who cannot prove to be the server that was named gets no question (RFC 8310 section 5, strict profile).
+		secure := tls.Client(nc, w.tlsFor(server))
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, fmt.Errorf("ask %s over TLS: %w", server, err)
+		}
+		nc = secure
+	}
 	q = q.Copy()
 	q.Id = dns.Id()
 	c := &dns.Conn{Conn: nc, UDPSize: udpOctets}
@@ -170,6 +183,16 @@ func fits(q, a *dns.Msg) error {
 		return errMismatch
 	}
 	return nil
+}
+
+// tlsFor names the server whose certificate is wanted.
+func (w *wire) tlsFor(server string) *tls.Config {
+	if w.tls.ServerName != "" || w.tls.InsecureSkipVerify {
+		return w.tls
+	}
+	c := w.tls.Clone()
+	c.ServerName, _, _ = net.SplitHostPort(server)
+	return c
 }
 
 func isNetError(err error) bool {

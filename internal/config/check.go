@@ -117,8 +117,18 @@ func (l *loader) tls() TLS {
 
 func (l *loader) dns() DNS {
 	d := DNS{TrustAD: value(l.raw.DNS.TrustAD)}
+	port := uint16(53)
+	if d.TLS = value(l.raw.DNS.TLS); d.TLS != "" {
+		port = 853 // RFC 7858 section 3.1
+		if !mail.IsDomain(d.TLS) {
+			l.fault("dns.tls", "write the name in the resolver's certificate, such as \"dns.quad9.net\"", "%q is not a host name", d.TLS)
+		}
+		if len(value(l.raw.DNS.Resolver)) == 0 {
+			l.fault("dns.tls", "name the resolver in dns.resolver", "needs dns.resolver: who should be asked is not said")
+		}
+	}
 	for _, s := range value(l.raw.DNS.Resolver) {
-		a, err := addrPort(s, 53)
+		a, err := addrPort(s, port)
 		if err != nil || a.Port() == 0 || !a.Addr().IsValid() || a.Addr().IsUnspecified() {
 			l.fault("dns.resolver", "write its address and port, such as \"127.0.0.1:53\" or \"[::1]:53\"", "%q is not an address", s)
 			continue

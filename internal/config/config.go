@@ -68,6 +68,7 @@ type TLS struct {
 type DNS struct {
 	Resolvers []netip.AddrPort // empty: what the system uses
 	TrustAD   bool
+	TLS       string `json:",omitempty"` // name in the certificate of the resolvers: they are asked by DNS over TLS; "": not
 }
 
 // MTA is mail from other servers.

@@ -31,6 +31,7 @@ type rawTLS struct {
 type rawDNS struct {
 	Resolver *[]string `toml:"resolver"`
 	TrustAD  *bool     `toml:"trust_ad"`
+	TLS      *string   `toml:"tls"`
 }
 
 type rawMTA struct {
@@ -99,6 +100,7 @@ func (r *raw) merge(later *raw) {
 	r.OAuth.merge(&later.OAuth)
 	over(&r.DNS.Resolver, later.DNS.Resolver)
 	over(&r.DNS.TrustAD, later.DNS.TrustAD)
+	over(&r.DNS.TLS, later.DNS.TLS)
 	over(&r.MTA.Listen, later.MTA.Listen)
 	over(&r.MTA.MaxMessageBytes, later.MTA.MaxMessageBytes)
 	over(&r.MTA.MaxRecipients, later.MTA.MaxRecipients)

@@ -194,6 +194,7 @@ key = "tls/key.pem"
 
 [dns]
 # resolver = ["127.0.0.1:53"] # default: what /etc/resolv.conf says
+# tls = "dns.example.net" # ask by DNS over TLS, port 853; the name in the resolver's certificate
 # trust_ad = false # believe that this resolver validates DNSSEC: only for one on this machine or a safe network
 
 [mta] # mail from other servers

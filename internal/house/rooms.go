@@ -174,6 +174,17 @@ func (h *House) resolver() (resolver.Resolver, error) {
 		return h.dns, nil
 	}
 	rc := resolver.Config{TrustAD: h.conf.DNS.TrustAD, Log: h.log.With("part", "resolver")}
+	if h.conf.DNS.TLS != "" {
+		conf, err := h.clientTLS()
+		if err != nil {
+			return nil, err
+		}
+		if conf == nil {
+			conf = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		rc.TLS = conf.Clone()
+		rc.TLS.ServerName = h.conf.DNS.TLS
+	}
 	for _, a := range h.conf.DNS.Resolvers {
 		rc.Servers = append(rc.Servers, a.String())
 	}
