@@ -205,7 +205,7 @@ listen = ["smtp://{{.Listen}}:{{port 25}}"]
 # max_connections_per_address = 50
 # trusted = [] # addresses of machines in front of this one, whose XCLIENT is believed; it lets nobody relay
 # proxy = false # those machines begin each connection with the PROXY protocol, version 1 or 2 (HAProxy: send-proxy); also in
-#               # [msa] and, for IMAP, in [mailbox]. Without the header theirs are closed; that of anybody else is not believed
+#               # [msa] and, for IMAP and POP3, in [mailbox]. Without the header theirs are closed; that of anybody else is not believed
 # checks = true # SPF, DKIM, DMARC, ARC and the reverse name; false: none. Or what results do, before the defaults:
 # checks = ["spf=fail junk", "example.org dmarc=fail-list accept"] # [DOMAIN] CHECK[=RESULT] accept, junk, defer or refuse
 # sealers = [] # domains whose ARC seals are believed: mailing lists and forwarders that you trust
