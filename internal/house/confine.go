@@ -23,6 +23,9 @@ func (h *House) confine() error {
 	if h.conf.TLS.CA != "" {
 		f.Read = append(f.Read, h.conf.TLS.CA)
 	}
+	if h.conf.TLS.ClientCA != "" {
+		f.Read = append(f.Read, h.conf.TLS.ClientCA)
+	}
 	if h.has(MTA | MSA | Mails) {
 		f.Read = append(f.Read, filepath.Dir(h.conf.TLS.Cert), filepath.Dir(h.conf.TLS.Key)) // renewed files are new ones
 	}

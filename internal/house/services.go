@@ -194,9 +194,10 @@ func (h *House) imap(conf *tls.Config, auth mail.Authenticator) ([]planned, erro
 	make := func(implicit bool) *imap.Server {
 		return &imap.Server{Backend: h.mailbox.Backend(), Auth: auth, TLSConfig: conf, ImplicitTLS: implicit,
 			PlaintextLoopback: h.conf.Mailbox.PlaintextLoopback, Hostname: h.conf.Hostname, Service: "mailbox",
-			ID:     []imap.ServerID{{Name: "name", Value: "samotop"}},
-			Limits: imap.Limits{MessageOctets: h.conf.MTA.MaxMessageBytes},
-			Log:    h.log.With("room", "imap")}
+			SpoolDir: h.conf.RunPath(""), // a room by itself may write there
+			ID:       []imap.ServerID{{Name: "name", Value: "samotop"}},
+			Limits:   imap.Limits{MessageOctets: h.conf.MTA.MaxMessageBytes},
+			Log:      h.log.With("room", "imap")}
 	}
 	plain, implicit := make(false), make(true)
 	var ls []config.Listen
