@@ -139,7 +139,19 @@ func (l Listen) HostPort() string {
 // Route is one [[qm.route]]: where mail that our own people send to a domain goes.
 type Route struct {
 	Domain string // lower case; "*" for all, ".example.org" for everything below it
-	To     string // smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT, unix:/PATH (LMTP), mx (by MX after all)
+	To     string // smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT, unix:/PATH (LMTP), exec:/PATH (a child, LMTP), mx (by MX after all)
+
+	Sender         string        `json:",omitzero"` // domain of the reverse-path, as Domain; "<>" for null ones; "" for all
+	Account        string        `json:",omitzero"` // who submitted it, or @domain; "" for all
+	Fallback       string        `json:",omitzero"` // a place as To, tried last from the FallbackAfter'th attempt on
+	FallbackAfter  int           `json:",omitzero"` // 0: 3
+	User           string        `json:",omitzero"` // to log in as; "" for no login
+	PasswordFile   string        `json:",omitzero"` // absolute
+	TLS            string        `json:",omitzero"` // opportunistic, encrypted, verified, off; "" by To
+	Hello          string        `json:",omitzero"` // our name in EHLO; "" for hostname
+	Source         netip.Addr    `json:",omitzero"` // of ours, to connect from
+	MaxConnections int           `json:",omitzero"` // 0: the default
+	Interval       time.Duration `json:",omitzero"` // between two messages at least
 }
 
 // RoomControl is the name of the control socket of one room of a house that is split.

@@ -76,6 +76,18 @@ type rawRoute struct {
 	Domain *string `toml:"domain"`
 	To     *string `toml:"to"`
 
+	Sender         *string `toml:"sender"`
+	Account        *string `toml:"account"`
+	Fallback       *string `toml:"fallback"`
+	FallbackAfter  *int    `toml:"fallback_after"`
+	User           *string `toml:"user"`
+	PasswordFile   *string `toml:"password_file"`
+	TLS            *string `toml:"tls"`
+	Hello          *string `toml:"hello"`
+	Source         *string `toml:"source"`
+	MaxConnections *int    `toml:"max_connections"`
+	Interval       *string `toml:"interval"`
+
 	at place
 }
 

@@ -237,5 +237,10 @@ listen = ["imap://{{.Listen}}:{{port 143}}", "imaps://{{.Listen}}:{{port 993}}",
 # of its domain are asked.
 # [[qm.route]]
 # domain = "*" # or "example.org", or ".example.org" for all below it
-# to = "smtp://relay.example.net:25" # smtp: smtps: lmtp: unix:/path (LMTP), or "mx"
+# to = "smtp://relay.example.net:25" # smtp: smtps: lmtp: unix:/path (LMTP), exec:/path (a child, LMTP), or "mx"
+# sender = "example.org" # only from this domain, or .example.org, or "<>"; account = "user@example.org": only of who logged in so
+# user = "me" # to log in as, with password_file = "relay.password"
+# tls = "verified" # or "encrypted", "opportunistic", "off"
+# fallback = "smtp://other.example.net:25" # tried last from the fallback_after = 3rd attempt on
+# max_connections = 5 # at once; interval = "1s": between two messages; hello = "name" and source = "192.0.2.1": how we appear
 `

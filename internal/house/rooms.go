@@ -157,12 +157,12 @@ func (h *House) openQueue(ctx context.Context) error {
 	if local == nil {
 		local = mail.Unassigned // the queue is only looked at
 	}
-	routes := make([]qm.Route, len(h.conf.Routes))
-	for i, r := range h.conf.Routes {
-		routes[i] = qm.Route{Domain: r.Domain, To: r.To}
+	routes, err := h.routes()
+	if err != nil {
+		return err
 	}
 	h.queue, err = qm.Open(ctx, qm.Config{Engine: h.engines[queueDB], Local: local, Rules: queueRules{h.rules},
-		Resolver: res, Routes: routes, Hostname: h.conf.Hostname, TLS: conf, Dial: h.o.Dial, Schedule: h.o.Schedule, Sign: h.signReport(), Journal: h.events,
+		Resolver: res, Routes: routes, Hostname: h.conf.Hostname, TLS: conf, Dial: h.o.Dial, Schedule: h.o.Schedule, TLSReports: qm.TLSReports{Collect: true}, Sign: h.signReport(), Journal: h.events,
 		Log: h.log.With("room", "qm")})
 	return err
 }
