@@ -2,8 +2,11 @@ package log
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"slices"
 
+	"github.com/samotop/samotop/store"
 	"github.com/samotop/samotop/store/disk"
 )
 
@@ -22,6 +25,8 @@ func (h *history) reborn(loss disk.Loss) {
 	if h.e != nil {
 		h.e.Close() // reports the fence
 	}
+	// What found no space was taken back, between others that were written; its answer says so, though nobody asked yet.
+	h.sent = slices.DeleteFunc(h.sent, func(s sent) bool { return errors.Is(s.p.Wait(context.Background()), store.ErrFull) })
 	h.full = false
 	for try := 0; ; try++ {
 		h.step("crash %d, opening", loss)
