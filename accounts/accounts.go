@@ -99,6 +99,7 @@ type Resolution struct {
 	Alias     bool          // the address is an alias, or postmaster or abuse without one
 	Targets   []mail.Target // none: there is no such user, or Disabled
 	Accounts  []uint64      // IDs of the local targets, 0 for a remote one; as long as Targets
+	Gated     []bool        // those whose owners decide who may write to them: see Decide; nil: none
 
 	shared bool // disabled accounts were left out
 }

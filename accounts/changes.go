@@ -44,7 +44,9 @@ func changesRules(e store.Event) bool {
 		return true
 	}
 	for _, k := range e.Keys {
-		if !strings.HasPrefix(string(k), tagPassword) {
+		switch tag, _, _ := strings.Cut(string(k), "/"); tag + "/" {
+		case tagPassword, tagContact, tagPending, tagSent:
+		default:
 			return true
 		}
 	}

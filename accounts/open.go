@@ -32,6 +32,8 @@ type Accounts struct {
 	hasher hasher
 	logins logins
 
+	contacts contacts
+
 	stop   context.CancelFunc
 	loaded chan struct{} // closed when the background load has ended
 }
@@ -49,6 +51,9 @@ func Open(ctx context.Context, c Config) (*Accounts, error) {
 		return nil, fmt.Errorf("accounts: open: %w", err)
 	}
 	if err := a.prepare(ctx); err != nil {
+		return nil, fmt.Errorf("accounts: open: %w", err)
+	}
+	if err := a.readGates(ctx); err != nil {
 		return nil, fmt.Errorf("accounts: open: %w", err)
 	}
 	if err := a.readHeld(ctx); err != nil {

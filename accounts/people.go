@@ -251,6 +251,9 @@ func (a *Accounts) RemoveAccount(ctx context.Context, address string) (Account, 
 		Ops: []store.Op{
 			store.Delete(keyID(tagAccount, acc.ID)), store.Delete(keyID(tagPassword, acc.ID)),
 			store.Delete(keyID(tagAdmin, acc.ID)), store.Delete(keyName(acc.Address)),
+			store.Delete(keyID(tagGate, acc.ID)), store.Delete(keyID(tagSent, acc.ID)),
+			store.DeleteRange(contactKey(acc.ID, ""), contactKey(acc.ID+1, "")),
+			store.DeleteRange(keyID(tagPending, acc.ID), keyID(tagPending, acc.ID+1)),
 		},
 		Deletes: true,
 	}, touched{name: acc.Address, was: true, admin: adminID(acc)})
@@ -258,5 +261,6 @@ func (a *Accounts) RemoveAccount(ctx context.Context, address string) (Account, 
 	if err != nil {
 		return Account{}, fmt.Errorf("remove account %s: %w", acc.Address, err)
 	}
+	a.contacts.drop(acc.ID)
 	return acc, nil
 }

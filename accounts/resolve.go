@@ -33,19 +33,21 @@ func (a *Accounts) Resolve(ctx context.Context, addr mail.Address) (Resolution, 
 		return Resolution{}, fmt.Errorf("resolve %s: %w", addr, err)
 	}
 	if n != nil && n.account != nil && n.account.Enabled && detail == "" {
-		return Resolution{OurDomain: true, Targets: n.targets, Accounts: n.ids}, nil // the common case
+		return Resolution{OurDomain: true, Targets: n.targets, Accounts: n.ids, Gated: a.contacts.gated(n.ids)}, nil // the common case
 	}
 	x := &expansion{a: a}
 	base, _ := a.split(addr.Local)
 	if isRole(base) {
-		return a.resolveRole(ctx, x, domain, addr.Local)
+		return a.resolveRole(ctx, x, domain, addr.Local) // never gated
 	}
 	if n != nil {
 		if _, err := x.visit(ctx, mail.Address{Local: addr.Local, Domain: domain}, "", 0); err != nil {
 			return Resolution{}, fmt.Errorf("resolve %s: %w", addr, err)
 		}
 	}
-	return x.resolution(n != nil && n.alias != nil), nil
+	res := x.resolution(n != nil && n.alias != nil)
+	res.Gated = a.contacts.gated(res.Accounts)
+	return res, nil
 }
 
 // isRole tells the addresses that must always lead to somebody.

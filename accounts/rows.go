@@ -21,7 +21,13 @@ const formatVersion = 1
 //	a/<id>       account                      p/<id>       its password
 //	l/<name>     what the name is: an account's ID, or an alias
 //	r/<name of target> NUL NUL <name of alias>             aliases by target (an index)
+//	g/<id>       the gate: who may write to the account     w/<id>       when its owner sent mail last
+//	c/<id><sender>   a contact                 q/<id><when><sender>   it waits to be decided
 const (
+	tagGate     = "g/"
+	tagContact  = "c/"
+	tagPending  = "q/"
+	tagSent     = "w/"
 	tagDomain   = "d/"
 	tagAdmin    = "m/"
 	tagAccount  = "a/"
