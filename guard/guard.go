@@ -22,6 +22,7 @@ type Resolution struct {
 	OurDomain bool          // the domain is ours: false refuses to relay
 	Disabled  bool          // there is such an account, and it takes no mail
 	Targets   []mail.Target // where it goes; none: there is no such user
+	Gated     []bool        // targets whose owners decide who may write to them; nil: none
 }
 
 // Rules knows the addresses. It is safe for concurrent use.
@@ -37,6 +38,7 @@ const MaxRecipients = 1000
 // Config says what New needs.
 type Config struct {
 	Rules         Rules
+	Contacts      Contacts     // asked about gated targets; nil: such targets are put off
 	MaxRecipients int          // accepted in one transaction; 0: MaxRecipients
 	Log           *slog.Logger // nil: none
 }
@@ -82,5 +84,5 @@ type receiver struct{ c *Config }
 
 // Begin is of mail.Receiver.
 func (r *receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
-	return &transaction{c: r.c, session: s.ID, from: from.Address}, ctx.Err()
+	return &transaction{c: r.c, session: s, from: from.Address}, ctx.Err()
 }

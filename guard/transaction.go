@@ -16,9 +16,10 @@ var (
 // transaction judges one message. It holds how many recipients it accepted, nothing else.
 type transaction struct {
 	c        *Config
-	session  string
+	session  *mail.Session
 	from     mail.Address
 	accepted int
+	proofs   []proof
 	over     bool
 }
 
@@ -37,8 +38,12 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 	if err != nil {
 		return err
 	}
-	if refusal := verdict(&res, r.Address); refusal != nil {
-		t.c.Log.LogAttrs(ctx, slog.LevelInfo, "recipient refused", slog.String("session", t.session),
+	refusal := verdict(&res, r.Address)
+	if refusal == nil && res.Gated != nil {
+		refusal = t.gate(ctx, &res, r.Address)
+	}
+	if refusal != nil {
+		t.c.Log.LogAttrs(ctx, slog.LevelInfo, "recipient refused", slog.String("session", t.session.ID),
 			slog.String("from", t.from.String()), slog.String("to", r.Address.String()),
 			slog.String("reply", refusal.String()))
 		return refusal
@@ -104,7 +109,8 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 		return nil, err
 	}
 	t.over = true
-	return t.replies(), nil
+	replies := t.replies()
+	return replies, t.settle(ctx, replies)
 }
 
 // Abort is of mail.Transaction.

@@ -382,6 +382,9 @@ func (p *part) destination(ctx context.Context, r store.Reader, a *addressee) (*
 	return b, err
 }
 
+// contactsPrefix begins the names of folders that are made when the guard delivers into them.
+const contactsPrefix = "Contacts/"
+
 func (p *part) folderFor(ctx context.Context, r store.Reader, a *addressee) (*box, error) {
 	if a.folder[0] == '\\' {
 		return p.withUse(ctx, r, a.folder)
@@ -391,7 +394,7 @@ func (p *part) folderFor(ctx context.Context, r store.Reader, a *addressee) (*bo
 		return nil, nil // a name that cannot be: INBOX
 	}
 	b, err := p.named(ctx, r, name)
-	if err != nil || b != nil || !a.owner.CreateFolders || int(p.row.Boxes) >= p.m.limits.Mailboxes {
+	if err != nil || b != nil || !a.owner.CreateFolders && !strings.HasPrefix(name, contactsPrefix) || int(p.row.Boxes) >= p.m.limits.Mailboxes {
 		return b, err
 	}
 	b = p.newBox(name, 0)

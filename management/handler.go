@@ -27,6 +27,7 @@ type Config struct {
 	Domains   Domains
 	People    People
 	Aliases   Aliases
+	Contacts  Contacts
 	Queue     Queue
 	House     House
 	Copies    Copies

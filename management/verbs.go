@@ -24,6 +24,7 @@ func on[A any](fn func(ctx context.Context, a A, out *sender) (any, error)) verb
 // table lists the verbs that the rooms allow.
 func (h *Handler) table() map[string]verb {
 	t := map[string]verb{}
+	h.contactVerbs(t)
 	h.keyVerbs(t)
 	h.copyVerbs(t)
 	h.mailVerbs(t)

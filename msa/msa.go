@@ -55,6 +55,9 @@ type Config struct {
 	Log   *slog.Logger     // nil: none
 	// Journal is told of each message that was taken or refused; nil: each is a line of Log.
 	Journal mail.Journal
+	// WroteTo is told to whom an account writes, before the message is queued, so that they may answer; nil: nobody is.
+	// What goes wrong there keeps no mail back.
+	WroteTo func(ctx context.Context, account string, to []mail.Address) error
 }
 
 // Defaults of Config.

@@ -78,10 +78,20 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 	err := t.finish()
 	var replies []mail.Reply
 	if err == nil {
+		t.wroteTo(ctx)
 		replies, err = t.next.Commit(ctx)
 	}
 	t.record(ctx, replies, err)
 	return replies, err
+}
+
+func (t *transaction) wroteTo(ctx context.Context) {
+	if t.cfg.WroteTo == nil {
+		return
+	}
+	if err := t.cfg.WroteTo(ctx, t.session.Login.Account, t.all); err != nil {
+		t.cfg.Log.WarnContext(ctx, "recipients are not approved as contacts", "session", t.session.ID, "err", err)
+	}
 }
 
 // Prepare does the same as far as the queue can without its final step.

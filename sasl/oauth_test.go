@@ -26,7 +26,9 @@ func (i issued) Token(_ context.Context, _ *mail.Session, _, token string) (stri
 	return "", mail.ErrCredentials
 }
 
-func (issued) Discovery() (string, string) { return "https://id.test/.well-known/openid-configuration", "mail" }
+func (issued) Discovery() (string, string) {
+	return "https://id.test/.well-known/openid-configuration", "mail"
+}
 
 func tokenSession() *mail.Session {
 	return &mail.Session{TLS: &tls.ConnectionState{HandshakeComplete: true, Version: tls.VersionTLS13}, RemoteAddr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}}

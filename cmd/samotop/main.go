@@ -49,6 +49,7 @@ type cli struct {
 	Account     accountCmd     `cmd:"" help:"People and things that have a mailbox."`
 	Domain      domainCmd      `cmd:"" help:"Domains whose mail comes here."`
 	Alias       aliasCmd       `cmd:"" help:"Addresses that lead to others."`
+	Contact     contactCmd     `cmd:"" help:"Who may write to an account."`
 	Mailbox     mailboxCmd     `cmd:"" help:"What is kept of an account's mail."`
 	Import      importCmd      `cmd:"" help:"Move mail in: from maildirs, mbox files, or another server."`
 	Export      exportCmd      `cmd:"" help:"Move mail out: to a maildir or mbox files."`

@@ -3,6 +3,7 @@ package house
 import (
 	"context"
 	"errors"
+	"net/netip"
 
 	"github.com/samotop/samotop/accounts"
 	"github.com/samotop/samotop/guard"
@@ -26,7 +27,7 @@ type guardRules struct{ a accountsRoom }
 
 func (g guardRules) Resolve(ctx context.Context, to mail.Address) (guard.Resolution, error) {
 	r, err := g.a.Resolve(ctx, to)
-	return guard.Resolution{OurDomain: r.OurDomain, Disabled: r.Disabled, Targets: r.Targets}, err
+	return guard.Resolution{OurDomain: r.OurDomain, Disabled: r.Disabled, Targets: r.Targets, Gated: r.Gated}, err
 }
 
 // queueRules tells the queue manager the same: what is not ours goes out.
@@ -61,4 +62,23 @@ func (d directory) Lookup(ctx context.Context, a mail.Address) (mailbox.Owner, e
 		return mailbox.Owner{}, mail.NewReply(550, mail.Enhanced{5, 2, 1}, "The mailbox is disabled")
 	}
 	return mailbox.Owner{ID: o.ID, Address: o.Address.String(), QuotaOctets: o.Quota}, nil
+}
+
+// guardContacts tells the guard whom the owners of accounts let write to them.
+type guardContacts struct{ a accountsRoom }
+
+var _ guard.Contacts = guardContacts{}
+
+// decisions names them on both sides.
+var decisions = map[accounts.Decision]guard.Decision{accounts.Accept: guard.Accept, accounts.Apart: guard.Apart, accounts.Later: guard.Later,
+	accounts.Refuse: guard.Refuse, accounts.Prove: guard.Prove}
+
+func (g guardContacts) Decide(ctx context.Context, to, sender mail.Address, ip netip.Addr, proven bool) (guard.Decision, error) {
+	d, err := g.a.Decide(ctx, accounts.Question{To: to, Sender: sender, IP: ip, Proven: proven})
+	return decisions[d], err
+}
+
+func (g guardContacts) Unproven(ctx context.Context, to mail.Address) (guard.Decision, error) {
+	d, err := g.a.Unproven(ctx, to)
+	return decisions[d], err
 }

@@ -71,7 +71,7 @@ func (h *House) openRooms(ctx context.Context) error {
 		h.queueDoor = h.signedQueue()
 	}
 	if h.o.Rooms&Guard != 0 {
-		h.guardDoor = guard.New(guard.Config{Rules: guardRules{h.rules}, MaxRecipients: h.conf.MTA.MaxRecipients, Log: h.log.With("room", "guard")})
+		h.guardDoor = guard.New(guard.Config{Rules: guardRules{h.rules}, Contacts: guardContacts{h.rules}, MaxRecipients: h.conf.MTA.MaxRecipients, Log: h.log.With("room", "guard")})
 	}
 	return nil
 }

@@ -17,6 +17,9 @@ type accountsRoom interface {
 	Resolve(ctx context.Context, a mail.Address) (accounts.Resolution, error)
 	Lookup(ctx context.Context, a mail.Address) (accounts.Owner, error)
 	MaySendAs(ctx context.Context, account string, from mail.Address) (bool, error)
+	Decide(ctx context.Context, q accounts.Question) (accounts.Decision, error)
+	Unproven(ctx context.Context, to mail.Address) (accounts.Decision, error)
+	WroteTo(ctx context.Context, account string, to []mail.Address) error
 }
 
 var (
@@ -30,14 +33,25 @@ type sendAs struct {
 	From    mail.Address
 }
 
+// wroteTo is what the msa tells.
+type wroteTo struct {
+	Account string
+	To      []mail.Address
+}
+
 // Kinds of errors that cross the rules protocol.
 const kindUnknown = "unknown"
 
 // methods is the table of the rules protocol; docs/rules-protocol.md describes it.
 func methods(a accountsRoom) map[string]ruleproto.Method {
 	return map[string]ruleproto.Method{
-		"resolve": ruleproto.Handle(a.Resolve),
-		"lookup":  ruleproto.Handle(a.Lookup),
+		"resolve":  ruleproto.Handle(a.Resolve),
+		"lookup":   ruleproto.Handle(a.Lookup),
+		"decide":   ruleproto.Handle(a.Decide),
+		"unproven": ruleproto.Handle(a.Unproven),
+		"wrote-to": ruleproto.Handle(func(ctx context.Context, q wroteTo) (struct{}, error) {
+			return struct{}{}, a.WroteTo(ctx, q.Account, q.To)
+		}),
 		"may-send-as": ruleproto.Handle(func(ctx context.Context, q sendAs) (bool, error) {
 			return a.MaySendAs(ctx, q.Account, q.From)
 		}),
@@ -106,4 +120,18 @@ func (r *remoteAccounts) Lookup(ctx context.Context, a mail.Address) (accounts.O
 
 func (r *remoteAccounts) MaySendAs(ctx context.Context, account string, from mail.Address) (bool, error) {
 	return ruleproto.Ask(ctx, r.c, "may-send-as", sendAs{account, from}, func(ok bool) bool { return ok })
+}
+
+// What depends on contacts is never kept: they change without an event.
+func (r *remoteAccounts) Decide(ctx context.Context, q accounts.Question) (accounts.Decision, error) {
+	return ruleproto.Ask[accounts.Decision](ctx, r.c, "decide", q, nil)
+}
+
+func (r *remoteAccounts) Unproven(ctx context.Context, to mail.Address) (accounts.Decision, error) {
+	return ruleproto.Ask[accounts.Decision](ctx, r.c, "unproven", to, nil)
+}
+
+func (r *remoteAccounts) WroteTo(ctx context.Context, account string, to []mail.Address) error {
+	_, err := ruleproto.Ask[struct{}](ctx, r.c, "wrote-to", wroteTo{account, to}, nil)
+	return err
 }

@@ -146,7 +146,7 @@ func (h *House) msa(conf *tls.Config, auth mail.Authenticator) ([]planned, error
 	if err != nil {
 		return nil, err
 	}
-	door, err := msa.New(msa.Config{Queue: out, Senders: h.rules, Hostname: h.conf.Hostname, Journal: h.events, Log: h.log.With("room", "msa")})
+	door, err := msa.New(msa.Config{WroteTo: h.rules.WroteTo, Queue: out, Senders: h.rules, Hostname: h.conf.Hostname, Journal: h.events, Log: h.log.With("room", "msa")})
 	if err != nil {
 		return nil, err
 	}
