@@ -125,7 +125,7 @@ func (h *House) flushCounts(ctx context.Context) {
 		return
 	}
 	counted := h.counts.Take()
-	over := management.Over(func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, h.conf.RunPath(config.Control)) })
+	over := management.Over(func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, h.conf.RunPath(config.Events)) })
 	defer over.CloseIdleConnections()
 	for len(counted) > 0 {
 		n := min(len(counted), 200)
@@ -416,7 +416,7 @@ func (h *House) addReport(ctx context.Context, r management.Report) error {
 	if h.reports != nil {
 		return h.reports.AddReport(ctx, r)
 	}
-	over := management.Over(func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, h.conf.RunPath(config.Control)) })
+	over := management.Over(func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, h.conf.RunPath(config.Events)) })
 	defer over.CloseIdleConnections()
 	return management.Client{HTTP: over}.Call(ctx, "reports/add", r, nil)
 }

@@ -62,7 +62,7 @@ func (h *House) openRooms(ctx context.Context) error {
 		}
 	}
 	if h.mailbox != nil {
-		h.mailboxDoor = readable(h.mailbox.Door())
+		h.mailboxDoor = h.readable(h.mailbox.Door())
 	}
 	if h.o.Rooms&Queue != 0 {
 		if err := h.openQueue(ctx); err != nil {

@@ -97,7 +97,7 @@ func (h *House) authenticator() mail.Authenticator {
 func (h *House) mta(conf *tls.Config, _ mail.Authenticator) ([]planned, error) {
 	door, err := mta.New(mta.Config{
 		Hostname: h.conf.Hostname,
-		Guard:    h.guardDoor, Mailbox: h.mailboxDoor, Queue: h.queueDoor, SpoolAll: !h.has(Mails), Journal: h.events, Log: h.log.With("room", "mta"),
+		Guard:    h.guardDoor, Mailbox: h.mailboxDoor, Queue: h.queueDoor, SpoolAll: !h.has(Mails), SpoolDir: h.conf.RunPath(""), Journal: h.events, Log: h.log.With("room", "mta"),
 	})
 	if err != nil {
 		return nil, err

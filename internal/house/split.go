@@ -130,7 +130,7 @@ func (h *House) openLinks() {
 		h.mailboxDoor = h.link("mailbox")
 	}
 	if !h.has(Queue) && h.has(MTA|MSA) {
-		h.queueDoor = middleware.Again{}.Wrap(h.link("qm"))
+		h.queueDoor = middleware.Again{SpoolDir: h.conf.RunPath("")}.Wrap(h.link("qm"))
 	}
 	if !h.has(Guard) && h.has(MTA) {
 		h.guardDoor = h.link("guard")
@@ -164,7 +164,7 @@ func (h *House) doors(*tls.Config, mail.Authenticator) ([]planned, error) {
 		out = append(out, h.rulesService())
 	}
 	if h.journal != nil && h.o.Linked { // a door for events alone: the verbs are not for the rooms
-		out = append(out, h.http("events", h.conf.RunPath(config.Events), 0o660, management.New(management.Config{Record: h.journal,
+		out = append(out, h.http("events", h.conf.RunPath(config.Events), 0o660, management.New(management.Config{Record: h.journal, Reports: h.reports, Counts: h.counts,
 			Log: h.log.With("room", "management")})))
 	}
 	return out, nil
