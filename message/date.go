@@ -77,7 +77,9 @@ func (d *dateParser) number() {
 	case n >= 2 && d.year < 0:
 		d.year = fullYear(v, n)
 	case n == 4 && d.hour >= 0 && !d.hasZone: // an offset that lost its sign
-		d.zone, d.hasZone = (v/100*60+v%100)*60, v/100 < 15
+		if v/100 < 15 { // no zone is further from UTC; anything else is not one
+			d.zone, d.hasZone = (v/100*60+v%100)*60, true
+		}
 	}
 }
 
