@@ -90,7 +90,11 @@ var (
 // demandOf says what a host has to fulfil; an error says that it may not be used at all.
 func (q *QM) demandOf(ctx context.Context, l *line, h host, p *policies, w wish) (demand, error) {
 	if h.via.via != viaMX {
-		return demand{security: h.via.security, strict: w == strictly}, nil
+		d := demand{security: h.via.security, strict: w == strictly}
+		if d.strict && (d.security == opportunistic || d.security == encrypted) {
+			d.security = verified // RFC 8689 section 4.2.1: the certificate is checked, whoever chose the host
+		}
+		return d, nil
 	}
 	d := demand{strict: w == strictly}
 	if w == anyhow || h.name == "" {
