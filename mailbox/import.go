@@ -4,11 +4,42 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/store"
 )
+
+// newFolderTries is how often a batch looks for a folder that another one is making at the same moment, and that is there
+// for readers once it is on disk.
+const newFolderTries = 1000
+
+// appendToNew makes the folder first.
+func appendToNew(ctx context.Context, acct imap.Account, folder string) (imap.Appender, error) {
+	_, made := acct.Create(ctx, folder, nil)
+	for tries := 0; ; tries++ {
+		ap, err := acct.Append(ctx, folder)
+		switch {
+		case err == nil && made == nil:
+			return ap, acct.Subscribe(ctx, folder, true)
+		case err == nil:
+			return ap, nil
+		case !hasCode(made, "ALREADYEXISTS") || !hasCode(err, "TRYCREATE") || tries == newFolderTries:
+			return nil, errors.Join(made, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func hasCode(err error, code string) bool {
+	var e *imap.Error
+	return errors.As(err, &e) && e.Code == code
+}
 
 // Import begins one batch of messages that come from elsewhere, into a folder of the account of s.Login, which is made
 // if it is not there. Each message has an id: one that was stored with the same id in this account before is passed
@@ -20,15 +51,8 @@ func (m *Mailbox) Import(ctx context.Context, s *mail.Session, folder string) (*
 		return nil, err
 	}
 	ap, err := acct.Append(ctx, folder)
-	var e *imap.Error
-	if errors.As(err, &e) && e.Code == "TRYCREATE" {
-		// Another batch may make it at the same time: what counts is whether it is there then.
-		_, cerr := acct.Create(ctx, folder, nil)
-		if ap, err = acct.Append(ctx, folder); err != nil && cerr != nil {
-			err = cerr
-		} else if cerr == nil {
-			err = errors.Join(err, acct.Subscribe(ctx, folder, true))
-		}
+	if hasCode(err, "TRYCREATE") {
+		ap, err = appendToNew(ctx, acct, folder)
 	}
 	if err != nil {
 		return nil, errors.Join(err, acct.Close())
