@@ -122,7 +122,7 @@ func TestApprovalIsHis(t *testing.T) {
 	b.want("friend", b.decide("friend@far.test", "2001:db8:1:2::1", false), Accept)
 	b.want("friend again", b.decide("friend@far.test", "2001:db8:1:ffff::1", false), Accept)
 	b.want("friend from elsewhere", b.decide("friend@far.test", "2001:db8:2::1", false), Prove)
-	if d, err := b.Unproven(t.Context(), parsed(t, "alice@our.test")); d != Later || err != nil {
+	if d, err := b.Unproven(t.Context(), parsed(t, "alice@our.test")); d != Refuse || err != nil {
 		t.Error(d, err)
 	}
 	b.want("a report, now that she wrote", b.decide("<>", "192.0.2.1", false), Accept)
@@ -203,6 +203,18 @@ func TestContactsStay(t *testing.T) {
 	}
 	if res, err = a.Resolve(t.Context(), mail.Address{Local: "postmaster", Domain: "our.test"}); err != nil || res.Gated != nil {
 		t.Errorf("postmaster is gated: %v %v", res.Gated, err)
+	}
+	if _, err := a.AddAccount(t.Context(), "abuse@our.test", Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.SetPolicy(t.Context(), "abuse@our.test", PolicyClosed); err != nil {
+		t.Fatal(err)
+	}
+	if res, err = a.Resolve(t.Context(), mail.Address{Local: "Abuse", Domain: "our.test"}); err != nil || len(res.Targets) != 1 || res.Gated != nil {
+		t.Errorf("abuse is gated: %v %v", res, err)
+	}
+	if _, err := a.RemoveAccount(t.Context(), "abuse@our.test"); err != nil {
+		t.Fatal(err)
 	}
 	a.Close()
 	if a, err = Open(t.Context(), Config{Engine: e}); err != nil {

@@ -95,14 +95,18 @@ func (a *Accounts) decideApproved(ctx context.Context, id uint64, g gate, c *Con
 	return Accept, a.putContact(ctx, id, now, next)
 }
 
-// Unproven is the answer after Prove, when the message did not bring the proof.
+// Unproven is the answer after Prove, when the message did not bring the proof: somebody uses the name of a contact. The
+// owner has decided about that name and cannot be asked again, so what would be put off is refused.
 func (a *Accounts) Unproven(ctx context.Context, to mail.Address) (Decision, error) {
 	id, err := a.ownID(ctx, to)
 	if err != nil {
 		return Refuse, err
 	}
 	g, _ := a.contacts.gate(id)
-	return stranger(g.policy), nil
+	if d := stranger(g.policy); d != Later {
+		return d, nil
+	}
+	return Refuse, nil
 }
 
 // decideReport judges a report, which has no sender: it is let in if the owner sent mail lately.
@@ -158,18 +162,17 @@ func (a *Accounts) ask(ctx context.Context, id uint64, c *Contact, name string, 
 	}
 	if old != nil {
 		next = *old
-	} else if err := a.makeRoom(ctx, id); err != nil {
+	}
+	if err := a.makeRoom(ctx, id); err != nil {
 		return err
 	}
 	next.LastSeen = now
 	if err := a.putContact(ctx, id, old, next); err != nil {
 		return err
 	}
-	if old == nil {
-		a.contacts.mu.Lock()
-		a.contacts.pending[id]++
-		a.contacts.mu.Unlock()
-	}
+	a.contacts.mu.Lock()
+	a.contacts.pending[id]++ // too high for who waited already: then it is only counted anew the sooner
+	a.contacts.mu.Unlock()
 	return nil
 }
 

@@ -32,7 +32,7 @@ func (a *Accounts) Resolve(ctx context.Context, addr mail.Address) (Resolution, 
 	if err != nil {
 		return Resolution{}, fmt.Errorf("resolve %s: %w", addr, err)
 	}
-	if n != nil && n.account != nil && n.account.Enabled && detail == "" {
+	if n != nil && n.account != nil && n.account.Enabled && detail == "" && !isRole(addr.Local) {
 		return Resolution{OurDomain: true, Targets: n.targets, Accounts: n.ids, Gated: a.contacts.gated(n.ids)}, nil // the common case
 	}
 	x := &expansion{a: a}

@@ -97,7 +97,11 @@ func (t *transaction) Prepare(ctx context.Context) ([]mail.Reply, error) {
 	if t.over {
 		return nil, errOver
 	}
-	return t.replies(), ctx.Err()
+	replies := t.replies()
+	if err := t.settle(ctx, replies); err != nil {
+		return nil, err
+	}
+	return replies, ctx.Err()
 }
 
 // Commit gives the final verdict on each recipient.
