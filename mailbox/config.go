@@ -63,7 +63,7 @@ type Limits struct {
 	SummaryOctets   int           // of what is kept of a message's structure; default 1 MiB, at most 2 MiB
 	HeaderRowOctets int           // of common header fields kept beside a message; default 8 KiB
 	ColumnOctets    int64         // of flags and sort keys of mailboxes kept in memory for searches; default 64 MiB
-	IndexEmails     int           // of one account that are not in the text index yet, before they are put into it; default 64
+	IndexEmails     int           // of one account that are not in the text index yet, before they are put into it; default 512
 	IndexBacklog    int           // so many are put into the index even while mail comes in; default 4,096
 	IndexOctets     int64         // of decoded text of one message, beyond which it is always looked into; default 16 MiB
 	MetadataEntries int           // annotations of one mailbox, and of the server for one account; default 1,000
@@ -95,7 +95,7 @@ func (l Limits) withDefaults() Limits {
 	l.SummaryOctets = min(l.SummaryOctets, 2<<20)
 	orDefault(&l.HeaderRowOctets, 8<<10)
 	orDefault(&l.ColumnOctets, 64<<20)
-	orDefault(&l.IndexEmails, 64)
+	orDefault(&l.IndexEmails, 512)
 	orDefault(&l.IndexBacklog, 4096)
 	orDefault(&l.IndexOctets, 16<<20)
 	orDefault(&l.MetadataEntries, 1000)

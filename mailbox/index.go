@@ -142,7 +142,8 @@ func dropBlock(a accountID, no uint32) store.Op {
 
 // indexer makes the index in the background.
 type indexer struct {
-	work sync.Mutex // held while an account is indexed: one at a time
+	work    sync.Mutex    // held while an account is indexed: one at a time
+	builder *blockBuilder // 8 MiB; under work; nil until the first block
 
 	mu      sync.Mutex
 	waiting map[accountID]int // emails that came since it was looked at
@@ -286,11 +287,11 @@ func (m *Mailbox) findUnindexed(ctx context.Context) error {
 func (m *Mailbox) indexAccount(ctx context.Context, a accountID, least int, progress func(done emailID)) error {
 	m.indexer.work.Lock()
 	defer m.indexer.work.Unlock()
-	var b *blockBuilder
+	if m.indexer.builder == nil {
+		m.indexer.builder = newBlockBuilder()
+	}
+	b := m.indexer.builder
 	for {
-		if b == nil {
-			b = newBlockBuilder()
-		}
 		more, err := m.indexBlock(ctx, a, least, b)
 		if err != nil {
 			return err
