@@ -28,7 +28,7 @@ func (h *House) openLog(ctx context.Context, name string) (store.Engine, error) 
 	}
 	if name == journalDB { // written all the time, hardly read
 		o = log.Small(o.Dir)
-		o.Logger = h.log.With("database", name)
+		o.Logger, o.MemtableOctets = h.log.With("database", name), 16<<20 // fewer, larger tables to merge
 	}
 	if err := os.RemoveAll(filepath.Join(o.Dir, cutDir)); err != nil { // of a backup that was cut off
 		return nil, err
