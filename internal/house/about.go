@@ -44,7 +44,7 @@ func (a about) Status(ctx context.Context) (management.Status, error) {
 // names lists the open databases in a fixed order.
 func (h *House) names() []string {
 	var out []string
-	for _, n := range []string{accountsDB, mailsDB, queueDB, journalDB} {
+	for _, n := range []string{accountsDB, mailsDB, queueDB, journalDB, evidenceDB} {
 		if h.engines[n] != nil {
 			out = append(out, n)
 		}

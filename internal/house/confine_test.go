@@ -91,7 +91,7 @@ func TestConfined(t *testing.T) {
 	}
 	for room, want := range map[string]string{
 		"accounts":   "accounts run samotop.toml",
-		"guard":      "run samotop.toml",
+		"guard":      "evidence run samotop.toml",
 		"mailbox":    "mails run samotop.toml tls",
 		"mta":        "run samotop.toml tls",
 		"msa":        "run samotop.toml tls",

@@ -15,7 +15,7 @@ import (
 const cutDir = "cut"
 
 // roomsOf tells whose each database is.
-var roomsOf = map[string]string{accountsDB: "accounts", mailsDB: "mailbox", queueDB: "qm", journalDB: "management"}
+var roomsOf = map[string]string{accountsDB: "accounts", mailsDB: "mailbox", queueDB: "qm", journalDB: "management", evidenceDB: "guard"}
 
 // copies makes the copies for backups.
 type copies struct{ h *House }

@@ -76,7 +76,7 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 }
 
 // ours is what a house keeps in its directory, beside the drop-ins, which belong to the owner from the beginning.
-var ours = []string{config.FileName, config.TLSDir, config.DKIMDir, config.RunDir, accountsDB, mailsDB, queueDB, journalDB}
+var ours = []string{config.FileName, config.TLSDir, config.DKIMDir, config.RunDir, accountsDB, mailsDB, queueDB, journalDB, evidenceDB}
 
 // emptyEnough refuses a directory with databases whose configuration is gone.
 func emptyEnough(dir string) error {

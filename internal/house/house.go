@@ -42,6 +42,7 @@ const (
 	mailsDB    = "mails"
 	queueDB    = "queue"
 	journalDB  = "journal"
+	evidenceDB = "evidence"
 )
 
 // DefaultDrainTime is how long running sessions may take to finish when the house stops.

@@ -17,7 +17,7 @@ import (
 var nouns = map[string]Rooms{"domain": Accounts, "account": Accounts, "alias": Accounts, "contact": Accounts, "queue": Queue, "dkim": Queue, "mailbox": Mails, "transfer": Mails}
 
 // owners are the rooms with a database.
-const owners = Accounts | Mails | Queue
+const owners = Accounts | Mails | Queue | Guard
 
 // askTime is how long another room may take to say how it is.
 const askTime = 2 * time.Second

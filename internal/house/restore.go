@@ -183,7 +183,7 @@ func (r *restore) database(ctx context.Context, name string) error {
 // renumber lets the room of a database go on beyond all numbers that were given after the backup.
 func (r *restore) renumber(ctx context.Context, name string) (err error) {
 	if name != mailsDB && name != accountsDB {
-		return nil // ids of the queue and of the journal are made of the time
+		return nil // ids of the queue and of the journal are made of the time, evidence has none
 	}
 	e, err := log.Open(ctx, copyOptions(r.path(name)))
 	if err != nil {

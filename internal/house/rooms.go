@@ -30,6 +30,10 @@ func (h *House) openLog(ctx context.Context, name string) (store.Engine, error) 
 		o = log.Small(o.Dir)
 		o.Logger, o.MemtableOctets = h.log.With("database", name), 16<<20 // fewer, larger tables to merge
 	}
+	if name == evidenceDB { // small, and mostly in memory
+		o = log.Small(o.Dir)
+		o.Logger = h.log.With("database", name)
+	}
 	if err := os.RemoveAll(filepath.Join(o.Dir, cutDir)); err != nil { // of a backup that was cut off
 		return nil, err
 	}
@@ -71,6 +75,9 @@ func (h *House) openRooms(ctx context.Context) error {
 		h.queueDoor = h.signedQueue()
 	}
 	if h.o.Rooms&Guard != 0 {
+		if err := guard.OpenEvidence(ctx, h.engines[evidenceDB]); err != nil {
+			return engineError(filepath.Join(h.conf.Dir, evidenceDB), err)
+		}
 		h.guardDoor = guard.New(guard.Config{Rules: guardRules{h.rules}, Contacts: guardContacts{h.rules}, MaxRecipients: h.conf.MTA.MaxRecipients, Log: h.log.With("room", "guard")})
 	}
 	return nil
@@ -80,7 +87,7 @@ func (h *House) openEngines(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	for room, name := range map[Rooms]string{Accounts: accountsDB, Mails: mailsDB, Queue: queueDB, Management: journalDB} {
+	for room, name := range map[Rooms]string{Accounts: accountsDB, Mails: mailsDB, Queue: queueDB, Guard: evidenceDB, Management: journalDB} {
 		if h.o.Rooms&room == 0 {
 			continue
 		}

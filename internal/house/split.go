@@ -21,7 +21,7 @@ import (
 // Rooms is a set of rooms to open.
 type Rooms uint16
 
-// The rooms. Accounts, Mails and Queue own a database.
+// The rooms. Accounts, Mails, Queue, Guard and Management own a database.
 const (
 	Accounts Rooms = 1 << iota
 	Mails

@@ -104,7 +104,7 @@ func (r verification) room(ctx context.Context, name string, e store.Engine, a *
 
 // Inspect looks for damage in databases that do not open, by reading their logs. The house must not run.
 func Inspect(ctx context.Context, dir string, found func(management.Fault) error, progress func(store string, done, total int64)) error {
-	for _, name := range []string{accountsDB, mailsDB, queueDB, journalDB} {
+	for _, name := range []string{accountsDB, mailsDB, queueDB, journalDB, evidenceDB} {
 		o := log.Options{Dir: filepath.Join(dir, name)}
 		if _, err := os.Stat(filepath.Join(o.Dir, "FORMAT")); errors.Is(err, fs.ErrNotExist) {
 			continue
