@@ -17,6 +17,7 @@ const (
 	Later           // put off: the owner was asked
 	Refuse          // for good
 	Prove           // accept if the message brings a proof that it is his: a DKIM signature of the sender's domain
+	Known           // accept, whatever else is thought of him: the owner has approved him, and it is he
 )
 
 // Contacts knows whom the owners of accounts let write to them. It is safe for concurrent use.
@@ -57,6 +58,8 @@ func (t *transaction) gate(ctx context.Context, res *Resolution, a mail.Address)
 			d = Apart
 		}
 		switch d {
+		case Known:
+			t.letIn(target.Address, false)
 		case Apart:
 			target.Folder = ApartFolder
 		case Prove:

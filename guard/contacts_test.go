@@ -24,7 +24,7 @@ func (b *book) Decide(_ context.Context, to, sender mail.Address, ip netip.Addr,
 	}
 	b.asked = append(b.asked, q)
 	name, _, _ := strings.Cut(sender.Local, ".")
-	if d, ok := map[string]Decision{"friend": Accept, "stranger": Apart, "later": Later, "bad": Refuse, "prove": Prove}[name]; ok {
+	if d, ok := map[string]Decision{"friend": Accept, "stranger": Apart, "later": Later, "bad": Refuse, "prove": Prove, "known": Known}[name]; ok {
 		return d, nil
 	}
 	return Refuse, errors.New("disk on fire")
@@ -35,6 +35,11 @@ func (b *book) Unproven(context.Context, mail.Address) (Decision, error) { retur
 // judged is one message to one recipient: the answer at RCPT with where it goes, and the one at the end, by Prepare and by
 // Commit.
 func judged(t *testing.T, c Config, s *mail.Session, from, to string) (rcpt, prepared, end string) {
+	t.Helper()
+	return judgedContent(t, c, s, from, to, "")
+}
+
+func judgedContent(t *testing.T, c Config, s *mail.Session, from, to, content string) (rcpt, prepared, end string) {
 	t.Helper()
 	s.RemoteAddr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 25}
 	r, err := New(c).Open(t.Context(), s)
@@ -54,6 +59,11 @@ func judged(t *testing.T, c Config, s *mail.Session, from, to string) (rcpt, pre
 			return mail.AsReply(err).String()
 		}
 		return replies[0].String()
+	}
+	for i := range content {
+		if _, err := tx.Write([]byte{content[i]}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	prepared = said(tx.(mail.Preparer).Prepare(t.Context()))
 	return mail.FormatTargets(rec.Targets), prepared, said(tx.Commit(t.Context()))

@@ -13,6 +13,8 @@ package guard
 import (
 	"context"
 	"log/slog"
+	"net/netip"
+	"time"
 
 	"github.com/samotop/samotop/mail"
 )
@@ -40,7 +42,17 @@ type Config struct {
 	Rules         Rules
 	Contacts      Contacts     // asked about gated targets; nil: such targets are put off
 	MaxRecipients int          // accepted in one transaction; 0: MaxRecipients
-	Log           *slog.Logger // nil: none
+
+	Lists      Lists     // who is allowed and denied; nil: nobody
+	Grey       *Greylist // nil: nobody is put off for being new
+	Judges     []Judge   // asked about senders, at RCPT
+	Readers    []Reader  // asked about content
+	Thresholds Thresholds
+	Own        []netip.Prefix // networks of ours, beside loopback: not greylisted
+
+	Clock   func() time.Time // nil: time.Now
+	Journal mail.Journal     // is told of verdicts and their reasons; nil: each is a line of Log
+	Log     *slog.Logger     // nil: none
 }
 
 // New makes the Door. It can never accept anybody without Rules: mail.Chain refuses it then.
@@ -51,6 +63,10 @@ func New(c Config) mail.Door {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Journal == nil {
+		c.Journal = mail.LogEvents(c.Log, nil)
+	}
+	c.Thresholds = c.Thresholds.withDefaults()
 	return &door{c: c}
 }
 
@@ -84,5 +100,6 @@ type receiver struct{ c *Config }
 
 // Begin is of mail.Receiver.
 func (r *receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
-	return &transaction{c: r.c, session: s, from: from.Address}, ctx.Err()
+	ip, _ := mail.IPOf(s.RemoteAddr)
+	return &transaction{c: r.c, ctx: ctx, session: s, from: from.Address, m: Message{Session: s, From: from, IP: ip}}, ctx.Err()
 }

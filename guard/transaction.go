@@ -13,14 +13,30 @@ var (
 	errOver    = errors.New("guard: the transaction has ended")
 )
 
-// transaction judges one message. It holds how many recipients it accepted, nothing else.
+// transaction judges one message. It holds what is thought of it for each recipient, not the message.
 type transaction struct {
 	c        *Config
+	ctx      context.Context // of Begin, for what Write begins
 	session  *mail.Session
 	from     mail.Address
+	m        Message
 	accepted int
 	proofs   []proof
 	over     bool
+
+	recipients []accepted
+	free       []freed // of the present recipient
+	asked      bool    // common is known
+	common     Opinion // on the message, before the content
+	suspects   []suspect
+	began      bool // readings were begun
+	readings   []Reading
+}
+
+// accepted is a recipient that was accepted at RCPT.
+type accepted struct {
+	address mail.Address
+	targets int
 }
 
 // Recipient gives the first verdict on a recipient, and where his mail goes.
@@ -39,8 +55,8 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 		return err
 	}
 	refusal := verdict(&res, r.Address)
-	if refusal == nil && res.Gated != nil {
-		refusal = t.gate(ctx, &res, r.Address)
+	if refusal == nil {
+		refusal = t.judge(ctx, &res, r.Address)
 	}
 	if refusal != nil {
 		t.c.Log.LogAttrs(ctx, slog.LevelInfo, "recipient refused", slog.String("session", t.session.ID),
@@ -53,6 +69,7 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 		r.Targets = inFolder(res.Targets, r.Folder)
 	}
 	t.accepted++
+	t.recipients = append(t.recipients, accepted{r.Address, len(res.Targets)})
 	return nil
 }
 
@@ -84,10 +101,14 @@ func inFolder(ts []mail.Target, folder string) []mail.Target {
 // Trace is of mail.Transaction: what others found is not kept.
 func (t *transaction) Trace(...mail.Field) {}
 
-// Write is of mail.Transaction: content does not change the verdict, so it is not kept.
+// Write is of mail.Transaction: content is shown to those who judge it, and not kept.
 func (t *transaction) Write(p []byte) (int, error) {
 	if t.over {
 		return 0, errOver
+	}
+	if len(t.suspects) > 0 {
+		t.read(t.ctx)
+		t.write(p)
 	}
 	return len(p), nil
 }
@@ -101,6 +122,7 @@ func (t *transaction) Prepare(ctx context.Context) ([]mail.Reply, error) {
 	if err := t.settle(ctx, replies); err != nil {
 		return nil, err
 	}
+	t.sentence(ctx, replies)
 	return replies, ctx.Err()
 }
 
@@ -113,13 +135,19 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 		return nil, err
 	}
 	t.over = true
+	defer t.closeReadings()
 	replies := t.replies()
-	return replies, t.settle(ctx, replies)
+	if err := t.settle(ctx, replies); err != nil {
+		return nil, err
+	}
+	t.sentence(ctx, replies)
+	return replies, nil
 }
 
 // Abort is of mail.Transaction.
 func (t *transaction) Abort() error {
 	t.over = true
+	t.closeReadings()
 	return nil
 }
 

@@ -45,6 +45,7 @@ func (l *loader) check() *Config {
 	c.Mailbox.PlaintextLoopback = value(l.raw.Mailbox.PlaintextLoopback)
 	l.proxies(c)
 	c.Reports = l.reports()
+	c.Guard = l.guard()
 	j := &l.raw.Journal
 	c.Journal.MaxAge = 24 * time.Hour * time.Duration(l.limit("journal.days", value(j.Days), j.Days != nil, 1, 3650))
 	c.Journal.MaxBytes = l.limit("journal.max_bytes", value(j.MaxBytes), j.MaxBytes != nil, 1<<20, 1<<40)

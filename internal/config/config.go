@@ -51,6 +51,7 @@ type Config struct {
 	Journal  Journal
 	OAuth    OAuth `json:",omitzero"`
 	Reports  Reports
+	Guard    Guard `json:",omitzero"`
 	Routes   []Route
 	Metrics  Metrics           `json:",omitzero"`
 	Links    map[string]string `json:",omitempty"` // where rooms of other processes are: paths of sockets; see Link

@@ -14,6 +14,7 @@ type raw struct {
 	QM       rawQM      `toml:"qm"`
 	Links    rawLinks   `toml:"links"`
 	Metrics  rawMetrics `toml:"metrics"`
+	Guard    rawGuard   `toml:"guard"`
 }
 
 type rawMetrics struct {
@@ -133,6 +134,7 @@ func (r *raw) merge(later *raw) {
 	over(&r.Metrics.Listen, later.Metrics.Listen)
 	over(&r.Reports.DMARC, later.Reports.DMARC)
 	over(&r.Reports.Addresses, later.Reports.Addresses)
+	r.Guard.merge(&later.Guard)
 	over(&r.Journal.Days, later.Journal.Days)
 	over(&r.Journal.MaxBytes, later.Journal.MaxBytes)
 	l, m := &r.Links, &later.Links

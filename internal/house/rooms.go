@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	"github.com/samotop/samotop/accounts"
-	"github.com/samotop/samotop/guard"
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mailbox"
 	"github.com/samotop/samotop/qm"
@@ -75,10 +74,9 @@ func (h *House) openRooms(ctx context.Context) error {
 		h.queueDoor = h.signedQueue()
 	}
 	if h.o.Rooms&Guard != 0 {
-		if err := guard.OpenEvidence(ctx, h.engines[evidenceDB]); err != nil {
-			return engineError(filepath.Join(h.conf.Dir, evidenceDB), err)
+		if err := h.openGuard(ctx); err != nil {
+			return err
 		}
-		h.guardDoor = guard.New(guard.Config{Rules: guardRules{h.rules}, Contacts: guardContacts{h.rules}, MaxRecipients: h.conf.MTA.MaxRecipients, Log: h.log.With("room", "guard")})
 	}
 	return nil
 }
