@@ -22,7 +22,8 @@ const (
 
 const sector = 512
 
-// Crash cuts the power of s and returns the disk as it is found afterwards. s itself gives only ErrOff from then on.
+// Crash cuts the power of s and returns the disk as it is found afterwards. s itself gives only ErrOff from then on,
+// and its content is let go, because who used it may hold on to its files.
 func (s *Sim) Crash(loss Loss) *Sim {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,7 +37,20 @@ func (s *Sim) Crash(loss Loss) *Sim {
 	for _, ino := range inodes {
 		n.used += int64(len(ino.data))
 	}
+	s.empty()
 	return n
+}
+
+// empty needs the lock.
+func (s *Sim) empty() {
+	for _, d := range s.dirs {
+		for _, m := range []map[string]*inode{d.now, d.stable} {
+			for _, ino := range m {
+				ino.data, ino.stable, ino.dirty = nil, nil, nil
+			}
+		}
+	}
+	s.dirs, s.Faults = map[string]*simDir{"/": newSimDir()}, nil
 }
 
 func (s *Sim) copyDir(n *Sim, name string, loss Loss, inodes map[*inode]*inode) {

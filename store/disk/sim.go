@@ -198,6 +198,9 @@ func (s *Sim) Open(name string, how Flags) (File, error) {
 	name = clean(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.off {
+		return nil, &fs.PathError{Op: string(OpOpen), Path: name, Err: ErrOff}
+	}
 	d, base, err := s.parent(name)
 	if err != nil {
 		return nil, err

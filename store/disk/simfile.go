@@ -145,6 +145,9 @@ func (f *simFile) Size() (int64, error) {
 	if err := f.check(); err != nil {
 		return 0, err
 	}
+	if f.s.off {
+		return 0, &fs.PathError{Op: "stat", Path: f.name, Err: ErrOff}
+	}
 	return int64(len(f.ino.data)), nil
 }
 

@@ -53,9 +53,12 @@ type Engine struct {
 	flushing   atomic.Bool
 	pokes      chan struct{}
 	stopKeep   chan struct{}
-	closeIndex chan struct{} // closed before the index is: see gateFS
+	closeIndex chan struct{} // closed by endIndex before the index is: see gateFS
+	ending     sync.Once
 	indexOpen  atomic.Bool
-	indexFull  atomic.Bool // the last flush found no space
+	opened     chan openedIndex // what openIndex did not wait for
+	givenUp    atomic.Bool      // Close did not wait for its end
+	indexFull  atomic.Bool      // the last flush found no space
 	compact    *scheduler
 	done       sync.WaitGroup // the three goroutines and flushes
 	collectMu  sync.Mutex
@@ -102,17 +105,10 @@ func (e *Engine) open(ctx context.Context) error {
 
 // abandon undoes a half-done open.
 func (e *Engine) abandon() {
-	if e.db != nil {
-		close(e.closeIndex)
-		closed := make(chan struct{})
-		go func() {
-			e.db.Close() //nolint:errcheck // why Open failed is told already
-			close(closed)
-		}()
-		select {
-		case <-closed:
-		case <-time.After(fencedCloseTime): // it hangs on a dead disk
-		}
+	e.endIndex()
+	select {
+	case <-e.dropIndex():
+	case <-time.After(fencedCloseTime): // it hangs on a dead disk
 	}
 	if e.segs != nil {
 		e.segs.close()
@@ -200,8 +196,22 @@ func (e *Engine) Close() error {
 		close(ended)
 	}()
 	if err := e.awaitEnd(ended); err != nil {
+		go func() {
+			e.givenUp.Store(true)
+			e.endIndex()
+			<-ended
+			e.end() //nolint:errcheck // told already
+		}()
 		return err
 	}
+	return e.end()
+}
+
+// endIndex lets go what waits at the gate.
+func (e *Engine) endIndex() { e.ending.Do(func() { close(e.closeIndex) }) }
+
+// end closes everything when nobody uses it any more.
+func (e *Engine) end() error {
 	e.hub.Close(store.ErrClosed)
 	e.collectMu.Lock()
 	defer e.collectMu.Unlock()
@@ -215,7 +225,7 @@ func (e *Engine) Close() error {
 	if _, _, e2 := e.segs.sweep(); e2 != nil && e.isFenced() == nil {
 		err = errors.Join(err, e2)
 	}
-	close(e.closeIndex)
+	e.endIndex()
 	err = errors.Join(err, e.closeDB())
 	e.segs.close()
 	err = errors.Join(err, e.w.file.Close(), e.lock.Close())
@@ -241,6 +251,9 @@ func (e *Engine) closeDB() error {
 // fencedCloseTime is how long Close waits for an index that may hang on a dead disk.
 const fencedCloseTime = 3 * time.Second
 
+// errNoRoom is why Close gives up. It is not ErrFull, which says of a batch that it was not taken.
+var errNoRoom = errors.New("index: no space to flush")
+
 func (e *Engine) awaitEnd(ended chan struct{}) error {
 	for waiting := true; waiting; {
 		select {
@@ -250,7 +263,7 @@ func (e *Engine) awaitEnd(ended chan struct{}) error {
 			waiting = false
 		case <-time.After(fencedCloseTime):
 			if e.indexFull.Load() {
-				e.fence(store.ErrFull) // what is durable is in the log, and the index may wait for space for ever
+				e.fence(errNoRoom) // what is durable is in the log, and the index may wait for space for ever
 			}
 		}
 	}
@@ -258,7 +271,7 @@ func (e *Engine) awaitEnd(ended chan struct{}) error {
 	case <-ended:
 		return nil
 	case <-time.After(fencedCloseTime):
-		// The process is expected to exit: the lock goes with it.
+		// The process is expected to exit; else the lock goes when the index has ended.
 		e.hub.Close(store.ErrFenced)
 		return fmt.Errorf("close %s: the index does not end: %w", e.o.Dir, e.fenceErr)
 	}

@@ -87,15 +87,20 @@ func (e *Engine) indexOptions() *pebble.Options {
 	return o
 }
 
+// openedIndex is what Pebble's Open gave.
+type openedIndex struct {
+	db  *pebble.DB
+	err error
+}
+
 func (e *Engine) openIndex() error {
-	type result struct {
-		db  *pebble.DB
-		err error
-	}
-	opened := make(chan result, 1)
+	opened := make(chan openedIndex, 1)
 	go func() {
 		db, err := pebble.Open(path.Join(e.o.Dir, "index"), e.indexOptions())
-		opened <- result{db, err}
+		if err != nil {
+			e.compact.Unregister() // which Pebble leaves to us
+		}
+		opened <- openedIndex{db, err}
 	}()
 	select {
 	case r := <-opened:
@@ -107,9 +112,27 @@ func (e *Engine) openIndex() error {
 		e.compact.start()
 		return nil
 	case <-e.fenced:
-		// It would try forever. The goroutine stays at the gate until the process ends.
+		// abandon waits for it, but not for ever.
+		e.opened = opened
 		return e.fenceErr
 	}
+}
+
+// dropIndex closes the index of an engine that does not open, or that is still being opened; the channel is closed when
+// nothing of it is left.
+func (e *Engine) dropIndex() <-chan struct{} {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		db := e.db
+		if e.opened != nil {
+			db = (<-e.opened).db
+		}
+		if db != nil {
+			db.Close() //nolint:errcheck // why Open failed is told already
+		}
+	}()
+	return gone
 }
 
 func (e *Engine) flushEnded(info pebble.FlushInfo) {
@@ -168,9 +191,8 @@ func (e *Engine) indexError(err error) {
 	if e.isFenced() == nil {
 		return
 	}
-	if !e.indexOpen.Load() {
-		// Open has given up on it, and there is no handle to close (see openIndex), or is about to have one.
-		<-e.closeIndex
+	if e.pretends() {
+		time.Sleep(retryPause) // who is at work has not heard yet that all succeeds
 		return
 	}
 	select {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/samotop/samotop/store/disk"
 )
@@ -57,7 +59,8 @@ func (h *history) opCollectAll() error {
 }
 
 // TestFailTheNth runs the script and makes the n-th call that may change the disk fail, or cuts the power there, for
-// every n, or with SAMOTOP_NTH=k for every k-th.
+// every n, or with SAMOTOP_NTH=k for every k-th, from SAMOTOP_NTH_FIRST to SAMOTOP_NTH_LAST. It goes on after an n that
+// fails and reports them all.
 func TestFailTheNth(t *testing.T) {
 	did := map[string]int{}
 	h := newNth(t, did)
@@ -78,15 +81,62 @@ func TestFailTheNth(t *testing.T) {
 		}
 	}
 	every := count("SAMOTOP_NTH", 71, 1)
+	first, last := number("SAMOTOP_NTH_FIRST", 1), min(calls, number("SAMOTOP_NTH_LAST", calls))
+	running := runtime.NumGoroutine()
 	for how := range 3 {
-		for n := 1 + how*every/3; n <= calls; n += every {
-			failNth(t, int64(n), how)
+		for n := first + how*every/3; n <= last; n += every {
+			t.Run(fmt.Sprintf("%d/%d", n, how), func(t *testing.T) { failNth(t, int64(n), how) })
 		}
 	}
+	nothingRuns(t, running)
+}
+
+// TestOpenLeavesNothing makes each call fail that opening a new and an old database makes: nothing must stay behind of an
+// engine that does not open.
+func TestOpenLeavesNothing(t *testing.T) {
+	running := runtime.NumGoroutine()
+	for again := range 2 {
+		opened := false
+		for n := int64(1); !opened; n++ {
+			h := newNth(t, map[string]int{})
+			if again == 1 {
+				if err := h.open(); err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(h.opPut(), h.opAck(), h.e.Close()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := h.sim.Calls()
+			h.sim.SetFaults(func(c disk.Call) disk.Fault {
+				if c.N < before+n {
+					return disk.Fault{}
+				}
+				return disk.Fault{Err: disk.ErrIO}
+			})
+			opened = h.open() == nil
+			h.drop()
+		}
+	}
+	nothingRuns(t, running)
+}
+
+// nothingRuns waits until what was started has ended: an engine that fails, or does not open, must not stay.
+func nothingRuns(t *testing.T, running int) {
+	var now int
+	for range 200 {
+		if now = runtime.NumGoroutine(); now <= running {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	stacks := make([]byte, 64<<10)
+	t.Errorf("%d goroutines more than before:\n%s", now-running, stacks[:runtime.Stack(stacks, true)])
 }
 
 func failNth(t *testing.T, n int64, how int) {
 	h := newNth(t, map[string]int{})
+	defer h.drop()
 	h.sim.SetFaults(func(c disk.Call) disk.Fault {
 		switch {
 		case c.N != n:

@@ -15,6 +15,7 @@ type scheduler struct {
 	done chan struct{}
 
 	mu      sync.Mutex
+	runs    bool // registered
 	started bool
 	ended   bool
 	running int
@@ -46,7 +47,9 @@ func (s *scheduler) start() {
 
 // Register is of pebble.CompactionScheduler.
 func (s *scheduler) Register(_ int, db pebble.DBForCompaction) {
-	s.db = db
+	s.mu.Lock()
+	s.db, s.runs = db, true
+	s.mu.Unlock()
 	go s.run()
 }
 
@@ -84,13 +87,16 @@ func (s *scheduler) giveBack() {
 	s.running--
 }
 
-// Unregister is of pebble.CompactionScheduler.
+// Unregister is of pebble.CompactionScheduler. It does nothing for a database that never came to Register.
 func (s *scheduler) Unregister() {
 	s.mu.Lock()
+	ends := s.runs && !s.ended
 	s.ended = true
 	s.mu.Unlock()
-	close(s.stop)
-	<-s.done
+	if ends {
+		close(s.stop)
+		<-s.done
+	}
 }
 
 // TrySchedule is of pebble.CompactionScheduler.

@@ -82,7 +82,7 @@ func Inspect(ctx context.Context, o Options, progress func(done, total int64)) (
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{o: o, log: o.Logger}
+	e := &Engine{o: o, log: o.Logger, closeIndex: make(chan struct{})}
 	defer e.abandon()
 	if _, err := o.FS.Stat(o.Dir + "/FORMAT"); err != nil {
 		return nil, fmt.Errorf("inspect %s: no store is there: %w", o.Dir, err)
