@@ -26,12 +26,14 @@ func killOptions(dir string) Options {
 	return o
 }
 
-// killBody is the body of message n of writer g in a round.
-func killBody(round, g, n int) []byte {
-	return bodyOf(fmt.Sprintf("%d/%d", round<<40|g<<20|n, 200+(g*7919+n*104729)%90000))
+// killed is message n of writer g in a round.
+type killed struct{ round, g, n int }
+
+func (k killed) body() []byte {
+	return bodyOf(fmt.Sprintf("%d/%d", k.round<<40|k.g<<20|k.n, 200+(k.g*7919+k.n*104729)%90000))
 }
 
-func killKey(round, g, n int) []byte { return fmt.Appendf(nil, "b%d/%d/%d", round, g, n) }
+func (k killed) key() []byte { return fmt.Appendf(nil, "b%d/%d/%d", k.round, k.g, k.n) }
 
 // TestKillChild is the process that is killed; it tells on standard output what was acknowledged.
 func TestKillChild(t *testing.T) {
@@ -58,40 +60,44 @@ func TestKillChild(t *testing.T) {
 // killWriter delivers, and deletes each second of its own messages, so that there is something to collect.
 func killWriter(e *Engine, round, g int, out *sync.Mutex) {
 	ctx := context.Background()
-	say := func(what string, n int) {
+	say := func(what string, k killed) {
 		out.Lock()
 		defer out.Unlock()
-		fmt.Printf("%s %d %d %d\n", what, round, g, n)
+		fmt.Printf("%s %d %d %d\n", what, k.round, k.g, k.n)
 	}
 	for n := 0; ; n++ {
 		w, err := e.Stage(ctx)
 		if err != nil {
 			return
 		}
-		_, werr := w.Write(killBody(round, g, n))
+		k := killed{round, g, n}
+		_, werr := w.Write(k.body())
 		s, err := w.Close()
 		if errors.Join(err, werr) != nil {
 			return
 		}
-		if store.Commit(ctx, e, putBody(string(killKey(round, g, n)), "x", s)) != nil {
+		if store.Commit(ctx, e, putBody(string(k.key()), "x", s)) != nil {
 			return
 		}
-		say("have", n)
+		say("have", k)
 		if n%2 == 1 {
-			say("going", n-1)
-			if store.Commit(ctx, e, &store.Batch{Ops: []store.Op{store.Delete(killKey(round, g, n-1))}}) != nil {
+			k.n--
+			say("going", k)
+			if store.Commit(ctx, e, &store.Batch{Ops: []store.Op{store.Delete(k.key())}}) != nil {
 				return
 			}
 		}
 	}
 }
 
-// TestKilledProcess kills a process under 64-way load with collection going on; SAMOTOP_KILLS says how often.
+// TestKilledProcess kills a process under 64-way load with collection going on; SAMOTOP_KILLS says how often. Each message
+// that was acknowledged is read back after the round it came in, after each tenth round, and at the end.
 func TestKilledProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
-	acked, gone := map[string][]byte{}, map[string]bool{}
-	for round := range count("SAMOTOP_KILLS", 2, 200) {
-		killOnce(t, dir, round, acked, gone)
+	acked := map[killed]bool{}
+	rounds, read := count("SAMOTOP_KILLS", 2, 200), 0
+	for round := range rounds {
+		killOnce(t, dir, round, acked)
 		e, err := Open(t.Context(), killOptions(dir))
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
@@ -100,20 +106,21 @@ func TestKilledProcess(t *testing.T) {
 		if err != nil || len(faults) > 0 {
 			t.Fatalf("round %d: verify: %v %+v", round, err, faults)
 		}
-		for k, body := range acked {
-			if gone[k] {
-				delete(acked, k)
-				continue
+		for k := range acked {
+			if k.round == round || round%10 == 9 || round == rounds-1 {
+				killRead(t, e, k)
+				read++
 			}
-			killRead(t, e, k, body)
 		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
+	t.Logf("%d times killed, %d messages kept, %d times one was read", rounds, len(acked), read)
 }
 
-func killOnce(t *testing.T, dir string, round int, acked map[string][]byte, gone map[string]bool) {
+// killOnce adds to acked what the child said it has, and takes away what it was about to delete.
+func killOnce(t *testing.T, dir string, round int, acked map[killed]bool) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKillChild$")
 	cmd.Env = append(os.Environ(), killDir+"="+dir, fmt.Sprint("SAMOTOP_KILL_ROUND=", round))
 	out, err := cmd.StdoutPipe()
@@ -127,15 +134,14 @@ func killOnce(t *testing.T, dir string, round int, acked map[string][]byte, gone
 	lines, stop := 0, 50+rand.IntN(800)
 	for sc.Scan() {
 		var what string
-		var r, g, n int
-		if _, err := fmt.Sscan(sc.Text(), &what, &r, &g, &n); err != nil {
+		var k killed
+		if _, err := fmt.Sscan(sc.Text(), &what, &k.round, &k.g, &k.n); err != nil {
 			t.Fatalf("the child says %q", sc.Text())
 		}
-		k := string(killKey(r, g, n))
 		if what == "have" {
-			acked[k] = killBody(r, g, n)
+			acked[k] = true
 		} else {
-			gone[k] = true
+			delete(acked, k)
 		}
 		if lines++; lines == stop {
 			time.AfterFunc(time.Duration(rand.IntN(20))*time.Millisecond, func() { cmd.Process.Kill() })
@@ -147,10 +153,11 @@ func killOnce(t *testing.T, dir string, round int, acked map[string][]byte, gone
 	cmd.Wait() // killed
 }
 
-func killRead(t *testing.T, e *Engine, k string, body []byte) {
+func killRead(t *testing.T, e *Engine, k killed) {
+	t.Helper()
 	ctx := t.Context()
 	err := e.View(ctx, func(r store.Reader) error {
-		v, err := r.Get(ctx, []byte(k))
+		v, err := r.Get(ctx, k.key())
 		if err != nil {
 			return err
 		}
@@ -159,12 +166,12 @@ func killRead(t *testing.T, e *Engine, k string, body []byte) {
 			return err
 		}
 		got, err := r.Blob(ctx, nil, ref, 0, 1<<30)
-		if err == nil && !bytes.Equal(got, body) {
+		if err == nil && !bytes.Equal(got, k.body()) {
 			err = errors.New("another body")
 		}
 		return err
 	})
 	if err != nil {
-		t.Fatalf("acknowledged message %s: %v", k, err)
+		t.Fatalf("acknowledged message %s: %v", k.key(), err)
 	}
 }
