@@ -162,6 +162,10 @@ type nowhere struct{ vfs.File }
 func (nowhere) Close() error                           { return nil }
 func (nowhere) Read([]byte) (int, error)               { return 0, store.ErrFenced }
 func (nowhere) ReadAt([]byte, int64) (int, error)      { return 0, store.ErrFenced }
+func (nowhere) Sync() error                            { return nil }
+func (nowhere) SyncData() error                        { return nil }
+func (nowhere) SyncTo(int64) (bool, error)             { return true, nil }
+func (nowhere) Write(p []byte) (int, error)            { return len(p), nil }
 func (nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 func (nowhere) Stat() (vfs.FileInfo, error)            { return indexInfo{sizeInfo{plainInfo{}, 0}}, nil }
 func (nowhere) Preallocate(_, _ int64) error           { return nil }

@@ -104,10 +104,13 @@ func (e *Engine) openIndex() error {
 	}()
 	select {
 	case r := <-opened:
+		e.db = r.db
+		if e.isFenced() != nil {
+			return e.fenceErr // a part of what Pebble did went nowhere
+		}
 		if r.err != nil {
 			return fmt.Errorf("index: %w", corrupt(r.err))
 		}
-		e.db = r.db
 		e.indexOpen.Store(true)
 		e.compact.start()
 		return nil
