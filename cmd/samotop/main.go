@@ -36,7 +36,11 @@ func main() {
 		<-ctx.Done()
 		stop()
 	}()
-	os.Exit(run(ctx, os.Args[1:], &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}))
+	e := &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	if named, ok := sendmailName(os.Args[0]); ok {
+		os.Exit(runSendmail(ctx, append(named, os.Args[1:]...), e))
+	}
+	os.Exit(run(ctx, os.Args[1:], e))
 }
 
 // cli is the command line: design and documentation of every verb.
@@ -54,6 +58,7 @@ type cli struct {
 	Import      importCmd      `cmd:"" help:"Move mail in: from maildirs, mbox files, or another server."`
 	Export      exportCmd      `cmd:"" help:"Move mail out: to a maildir or mbox files."`
 	Queue       queueCmd       `cmd:"" help:"Mail on its way."`
+	Sendmail    sendmailCmd    `cmd:"" passthrough:"" help:"Send a message of a program on this machine, as the command sendmail does."`
 	DKIM        dkimCmd        `cmd:"" name:"dkim" help:"Keys that sign what is sent."`
 	Why         whyCmd         `cmd:"" help:"What happened to a message, and why."`
 	Reports     reportsCmd     `cmd:"" help:"What others report about our mail."`
@@ -105,6 +110,9 @@ func run(ctx context.Context, args []string, e *env) int {
 		return exitUsage
 	}
 	e.dir = c.Dir
+	if s, ok := k.Selected().Target.Interface().(sendmailCmd); ok {
+		return runSendmail(ctx, s.Args, e) // it has exit statuses of its own
+	}
 	return e.report(k.Run(e))
 }
 

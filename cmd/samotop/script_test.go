@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,11 +19,13 @@ import (
 	"github.com/samotop/samotop/resolver"
 )
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"samotop": main}) }
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"samotop": main, "sendmail": main, "mailq": main, "newaliases": main})
+}
 
 // TestScripts runs testdata/script: the verbs as a person types them. Beyond testscript's own commands there are
 // "base", which sets $BASE to a port base whose ports are free, "up DIR", which waits until a server answers, and
-// "nameserver ZONE", which answers from a zone file at $DNS.
+// "nameserver ZONE", which answers from a zone file at $DNS, and "arrived ADDRESS N", which waits until an account has N messages.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -35,6 +38,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"base":       func(ts *testscript.TestScript, _ bool, _ []string) { ts.Setenv("BASE", fmt.Sprint(freeBase())) },
 			"nameserver": nameserver,
+			"arrived":    arrived,
 			"up": func(ts *testscript.TestScript, _ bool, args []string) {
 				if err := waitUp(ts.MkAbs(args[0])); err != nil {
 					ts.Fatalf("%v", err)
@@ -42,6 +46,25 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// arrived waits for messages. More are a fault.
+func arrived(ts *testscript.TestScript, _ bool, args []string) {
+	for range 3000 {
+		ts.Check(ts.Exec("samotop", "account", "show", args[0]))
+		out := ts.ReadFile("stdout")
+		_, rest, _ := strings.Cut(out, "Messages  ")
+		n, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]))
+		want, werr := strconv.Atoi(args[1])
+		if err != nil || werr != nil || n > want {
+			ts.Fatalf("not %s messages:\n%s", args[1], out)
+		}
+		if n == want {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("%s does not get %s messages", args[0], args[1])
 }
 
 // nameserver serves a zone until the script ends.
@@ -108,7 +131,7 @@ func TestPasswordFile(t *testing.T) {
 // TestHelp: every verb explains itself with an example.
 func TestHelp(t *testing.T) {
 	for _, v := range []string{
-		"backup", "restore",
+		"backup", "restore", "sendmail",
 		"quickstart", "dev", "serve", "account add", "account list", "account show", "account set", "account password",
 		"account remove", "domain add", "domain list", "domain show", "domain remove", "alias add", "alias list", "alias remove", "queue list",
 		"queue show", "queue retry", "queue hold", "queue release", "queue remove", "queue stats", "why", "reports list", "reports show", "dkim list", "dkim rotate", "dns show", "dns check", "verify", "store status", "status",

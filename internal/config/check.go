@@ -38,6 +38,7 @@ func (l *loader) check() *Config {
 	c.MSA.Listen = l.listen("msa.listen", l.raw.MSA.Listen, []string{"smtps", "smtp"},
 		Listen{"smtps", anyPort(465)}, Listen{"smtp", anyPort(587)})
 	c.MSA.DKIM = l.raw.MSA.DKIM == nil || *l.raw.MSA.DKIM
+	l.local(&c.MSA, c.Hostname)
 	c.Mailbox.Listen = l.listen("mailbox.listen", l.raw.Mailbox.Listen, []string{"imap", "imaps", "pop3", "pop3s", "lmtp"},
 		Listen{"imap", anyPort(143)}, Listen{"imaps", anyPort(993)}, Listen{"pop3", anyPort(110)}, Listen{"pop3s", anyPort(995)},
 		Listen{"lmtp", netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 24)})

@@ -30,6 +30,10 @@ const (
 	AuthSocket = "accounts.sock" // the Dovecot auth protocol
 	Events     = "events.sock"   // where rooms of other processes tell the journal
 	Telemetry  = "metrics.sock"  // metrics and health by HTTP
+
+	SpoolDir     = "spool"       // what everybody on this machine may reach
+	SubmitSocket = "submit.sock" // in it: mail from the users of this machine
+	DropDir      = "drop"        // in it: the same, while the house is down
 )
 
 // Limits on what is read.
@@ -90,6 +94,10 @@ type MSA struct {
 	Listen []Listen
 	DKIM   bool // what they send is signed
 	Proxy  bool // as MTA.Proxy, from MTA.Trusted
+
+	Local        bool     // programs of this machine may send by "samotop sendmail", as the user they run as
+	LocalDomain  string   // of those users' addresses; lower case
+	TrustedUsers []string `json:",omitempty"` // users of this machine who may send as anybody; root may, too
 }
 
 // Reports are those of mail authentication.
@@ -171,6 +179,9 @@ func (c *Config) Link(room string) string {
 	}
 	return c.RunPath(room + ".sock")
 }
+
+// SpoolPath returns the path of a file in DIR/spool.
+func (c *Config) SpoolPath(name string) string { return filepath.Join(c.Dir, SpoolDir, name) }
 
 // RunPath returns the path of a socket or file in DIR/run.
 func (c *Config) RunPath(name string) string { return filepath.Join(c.Dir, RunDir, name) }

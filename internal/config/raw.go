@@ -51,6 +51,10 @@ type rawMSA struct {
 	Listen *[]string `toml:"listen"`
 	Proxy  *bool     `toml:"proxy"`
 	DKIM   *bool     `toml:"dkim"`
+
+	Local        *bool     `toml:"local"`
+	LocalDomain  *string   `toml:"local_domain"`
+	TrustedUsers *[]string `toml:"trusted_users"`
 }
 
 type rawMailbox struct {
@@ -128,6 +132,9 @@ func (r *raw) merge(later *raw) {
 	over(&r.MSA.Listen, later.MSA.Listen)
 	over(&r.MSA.Proxy, later.MSA.Proxy)
 	over(&r.MSA.DKIM, later.MSA.DKIM)
+	over(&r.MSA.Local, later.MSA.Local)
+	over(&r.MSA.LocalDomain, later.MSA.LocalDomain)
+	over(&r.MSA.TrustedUsers, later.MSA.TrustedUsers)
 	over(&r.Mailbox.Listen, later.Mailbox.Listen)
 	over(&r.Mailbox.Proxy, later.Mailbox.Proxy)
 	over(&r.Mailbox.PlaintextLoopback, later.Mailbox.PlaintextLoopback)

@@ -29,6 +29,9 @@ func (h *House) confine() error {
 	if h.has(MTA | MSA | Mails) {
 		f.Read = append(f.Read, filepath.Dir(h.conf.TLS.Cert), filepath.Dir(h.conf.TLS.Key)) // renewed files are new ones
 	}
+	if h.drops != nil {
+		f.Write = append(f.Write, h.conf.SpoolPath(""))
+	}
 	if h.has(Queue) {
 		f.Write = append(f.Write, filepath.Join(h.conf.Dir, config.DKIMDir))
 	}

@@ -59,7 +59,7 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o711); err != nil { // spool is for everybody; all else in it is ours alone
 		return nil, err
 	}
 	if err := emptyEnough(dir); err != nil {
@@ -76,7 +76,7 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 }
 
 // ours is what a house keeps in its directory, beside the drop-ins, which belong to the owner from the beginning.
-var ours = []string{config.FileName, config.TLSDir, config.DKIMDir, config.RunDir, accountsDB, mailsDB, queueDB, journalDB, evidenceDB}
+var ours = []string{config.FileName, config.TLSDir, config.DKIMDir, config.RunDir, config.SpoolDir, accountsDB, mailsDB, queueDB, journalDB, evidenceDB}
 
 // emptyEnough refuses a directory with databases whose configuration is gone.
 func emptyEnough(dir string) error {
@@ -111,7 +111,9 @@ func (o *CreateOptions) build(ctx context.Context, dir, text, hostname, domain s
 		return nil, err
 	}
 	done := &Created{Config: c}
-	err = h.firstAccount(ctx, o, domain, done)
+	if err = h.firstAccount(ctx, o, domain, done); err == nil {
+		err = h.prepareSpool() // mail may be dropped before the first start
+	}
 	return done, errors.Join(err, h.Close())
 }
 
@@ -213,6 +215,9 @@ listen = ["smtp://{{.Listen}}:{{port 25}}"]
 [msa] # mail from our own people, who log in: smtps is TLS from the first octet, smtp is STARTTLS
 listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 # dkim = true # sign what they send, with the keys of "samotop dkim list"
+# local = true # programs on this machine may send by the command sendmail, as the user they run as: user@local_domain
+# local_domain = "{{.Hostname}}" # of such users' addresses, and of recipients without a domain
+# trusted_users = [] # users of this machine, such as "www-data", who may send as anybody (sendmail -f); root may
 
 [reports] # of mail authentication: what others say of our mail ("samotop reports list"), and what we tell them
 # dmarc = true # tell the owners of domains, who ask for it, daily about mail in their name

@@ -25,6 +25,7 @@ import (
 	"github.com/samotop/samotop/internal/activation"
 	"github.com/samotop/samotop/internal/certs"
 	"github.com/samotop/samotop/internal/config"
+	"github.com/samotop/samotop/internal/drop"
 	"github.com/samotop/samotop/internal/telemetry"
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mailauth/keyring"
@@ -97,6 +98,7 @@ type House struct {
 	counts   *management.Counts  // what will be reported to others; nil: nothing
 	events   mail.Journal        // what rooms tell: a line of the log, and the journal
 	keeper   *certs.Keeper       // nil until Serve, and where no room ends TLS
+	drops    *drop.Taker         // nil: mail from programs of this machine is not taken here
 
 	// What the rooms of this process ask, here or by a link.
 	rules                             accountsRoom

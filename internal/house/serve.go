@@ -86,6 +86,9 @@ func (h *House) bind(ctx context.Context, services []planned) ([]service, error)
 			}
 			return nil, listenError(p, err)
 		}
+		if p.peers {
+			l = &peerListener{Listener: l, log: h.log.With("part", "local")}
+		}
 		out = append(out, service{name: p.name, listener: h.metrics.Listener(p.name, l), serve: p.serve, shutdown: p.shutdown})
 		h.state.listeners = append(h.state.listeners, p.name+" "+p.address)
 	}
@@ -137,6 +140,9 @@ func (h *House) run(ctx context.Context, services []service, ready func()) error
 				failed <- fmt.Errorf("queue: %w", err)
 			}
 		})
+	}
+	if h.drops != nil {
+		wg.Go(func() { h.drops.Run(work) })
 	}
 	if h.counts != nil && h.has(MTA|Management) {
 		wg.Go(func() { h.reporting(work) })

@@ -40,6 +40,7 @@ type planned struct {
 	serve                  func(ctx context.Context, l net.Listener) error
 	shutdown               func(ctx context.Context) error
 	proxy                  bool // behind machines that speak the PROXY protocol
+	peers                  bool // the peers are users of this machine, told by the kernel
 }
 
 // services makes the servers, in front of the doors of the rooms of this process.
@@ -57,7 +58,7 @@ func (h *House) services() ([]planned, error) {
 	for _, part := range []struct {
 		room Rooms
 		make func(*tls.Config, mail.Authenticator) ([]planned, error)
-	}{{MTA, h.mta}, {MSA, h.msa}, {Mails, h.lmtp}, {Mails, h.imap}, {Mails, h.pop3}, {Accounts, h.auth}, {All, h.doors}} {
+	}{{MTA, h.mta}, {MSA, h.msa}, {MSA, h.local}, {Mails, h.lmtp}, {Mails, h.imap}, {Mails, h.pop3}, {Accounts, h.auth}, {All, h.doors}} {
 		if !h.has(part.room) {
 			continue
 		}
