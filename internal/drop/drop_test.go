@@ -168,9 +168,10 @@ func TestQualify(t *testing.T) {
 		"To: Bob <bob>, g: c@d.test, e;\r\nX-To: root\r\n\r\nTo: x":  "To: Bob <bob@d.test>, g: c@d.test, e@d.test;\r\nX-To: root\r\n\r\nTo: x",
 		"Cc: =?utf-8?q?J=C3=BCrgen?= <j>\r\n":                        "Cc: =?utf-8?q?J=C3=BCrgen?= <j@d.test>\r\n",
 		"":                                                           "",
+		"From: me <me@VM>\r\nTo: x@vm.test\r\n":                      "From: me <me@d.test>\r\nTo: x@vm.test\r\n",
 		"Reply-To: a\r\nSender: b\r\nResent-From: c\r\nno field\r\n": "Reply-To: a@d.test\r\nSender: b@d.test\r\nResent-From: c@d.test\r\nno field\r\n",
 	} {
-		if got := string(drop.Qualify([]byte(in), "d.test")); got != want {
+		if got := string(drop.Qualify([]byte(in), "d.test", "vm")); got != want {
 			t.Errorf("%q:\ngot  %q\nwant %q", in, got, want)
 		}
 	}

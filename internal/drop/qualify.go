@@ -2,6 +2,7 @@ package drop
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/samotop/samotop/mail"
@@ -12,9 +13,10 @@ import (
 var addressed = map[string]bool{"from": true, "sender": true, "reply-to": true, "to": true, "cc": true, "bcc": true,
 	"resent-from": true, "resent-sender": true, "resent-to": true, "resent-cc": true, "resent-bcc": true}
 
-// Qualify gives the addresses of a header that have no domain this one (RFC 5322 section 3.4.1 demands one). Fields that
-// need nothing stay as they are, octet for octet.
-func Qualify(header []byte, domain string) []byte {
+// Qualify gives the addresses of a header that have no domain this one (RFC 5322 section 3.4.1 demands one), and so those whose
+// domain means nothing outside of this machine: one of names, in lower case. Fields that need nothing stay as they are,
+// octet for octet.
+func Qualify(header []byte, domain string, names ...string) []byte {
 	h := message.ParseHeader(header)
 	var out []byte
 	kept := 0 // what is before it is in out
@@ -23,7 +25,7 @@ func Qualify(header []byte, domain string) []byte {
 			continue
 		}
 		list := message.ParseAddressList(f.Value)
-		if !qualifyAll(list, domain) {
+		if !qualifyAll(list, domain, names) {
 			continue
 		}
 		out = append(out, header[kept:f.Start]...)
@@ -41,12 +43,12 @@ func Qualify(header []byte, domain string) []byte {
 }
 
 // qualifyAll reports whether one lacked it.
-func qualifyAll(list []message.AddressOrGroup, domain string) (changed bool) {
+func qualifyAll(list []message.AddressOrGroup, domain string, names []string) (changed bool) {
 	for i := range list {
 		a := &list[i]
 		if a.Group {
-			changed = qualifyAll(a.Members, domain) || changed
-		} else if a.Address.Local != "" && a.Address.Domain == "" {
+			changed = qualifyAll(a.Members, domain, names) || changed
+		} else if a.Address.Local != "" && (a.Address.Domain == "" || slices.Contains(names, strings.ToLower(a.Address.Domain))) {
 			a.Address.Domain = domain
 			changed = true
 		}

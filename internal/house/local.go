@@ -47,7 +47,7 @@ func (h *House) local(*tls.Config, mail.Authenticator) ([]planned, error) {
 	if err != nil {
 		return nil, err
 	}
-	door := &localDoor{h: h, next: next}
+	door := &localDoor{h: h, next: next, names: machineNames()}
 	h.drops = &drop.Taker{Dir: h.conf.SpoolPath(config.DropDir), Refused: h.conf.SpoolPath("refused"), Take: door.take,
 		Log: h.log.With("part", "local")}
 	if n := h.conf.MTA.MaxMessageBytes; n > 0 {
@@ -168,8 +168,27 @@ func (h *House) localWroteTo(ctx context.Context, account string, to []mail.Addr
 
 // localDoor stands in front of the msa: it says who the user is and makes of what programs write what others accept.
 type localDoor struct {
-	h    *House
-	next mail.Door
+	h     *House
+	next  mail.Door
+	names []string // of this machine, which mean nothing elsewhere
+}
+
+// machineNames are what programs take for the domain of this machine's users, as in root@localhost: names without a dot.
+func machineNames() []string {
+	names := []string{"localhost", "localhost.localdomain"}
+	if n, err := os.Hostname(); err == nil {
+		short, _, _ := strings.Cut(strings.ToLower(n), ".")
+		names = append(names, short)
+	}
+	return names
+}
+
+// here completes an address of this machine.
+func (d *localDoor) here(a mail.Address) mail.Address {
+	if slices.Contains(d.names, strings.ToLower(a.Domain)) {
+		a.Domain = d.h.conf.MSA.LocalDomain
+	}
+	return a
 }
 
 func (d *localDoor) Open(ctx context.Context, s *mail.Session) (mail.Receiver, error) {
@@ -202,6 +221,7 @@ func (r *localReceiver) Begin(ctx context.Context, s *mail.Session, from mail.Se
 		token, id, _ := strings.Cut(rest, ":")
 		t.token, from.EnvelopeID = drop.Token(r.user.uid, token), id
 	}
+	from.Address = r.d.here(from.Address)
 	var err error
 	t.Transaction, err = r.next.Begin(context.WithValue(ctx, localKey{}, r.user), &own, from)
 	return t, err
@@ -237,6 +257,7 @@ func (t *localTransaction) Recipient(ctx context.Context, r *mail.Recipient) err
 // resolve refuses at once whom nobody knows, so that the program hears of it. Mail for root always reaches somebody: without
 // an alias the postmaster, as what the system itself has to say goes there.
 func (t *localTransaction) resolve(ctx context.Context, r *mail.Recipient) error {
+	r.Address = t.d.here(r.Address)
 	res, err := t.d.h.rules.Resolve(ctx, r.Address)
 	if err != nil {
 		return err
@@ -278,7 +299,7 @@ func (t *localTransaction) flush(header int) error {
 	t.body = true
 	all := t.header
 	t.header = nil
-	head := drop.Qualify(all[:header:header], t.domain)
+	head := drop.Qualify(all[:header:header], t.domain, t.d.names...)
 	for _, part := range [][]byte{head, all[header:]} {
 		if len(part) == 0 {
 			continue
