@@ -59,6 +59,16 @@ type Domain struct {
 	Name    string // A-labels, lower case
 	Unicode string // U-labels, to show
 	Created time.Time
+
+	// Separators are the octets that part a local part from its detail (alice+lists); "": those of Config; NoSeparators:
+	// none.
+	Separators string
+	// AliasOf is the domain of ours whose addresses this one has too, and no others; "": it has addresses of its own.
+	AliasOf string
+	// Rules turn addresses that nobody has into others; the first that matches decides.
+	Rules []MapRule
+
+	compiled []compiledRule
 }
 
 // Account is a person or a thing that receives mail and may log in.
@@ -69,9 +79,13 @@ type Account struct {
 	Enabled bool  // false: no login, no mail
 	Quota   int64 // octets; 0: no limit
 	Created time.Time
+
+	QuotaMessages int64 // 0: no limit
+	// PlusFolders delivers to alice+work@ into the folder "work", which is made if it is not there.
+	PlusFolders bool
 }
 
-// Alias is an address that leads to others.
+// Alias is an address that leads to others. The local part CatchAll stands for every address of its domain that nobody has.
 type Alias struct {
 	Address mail.Address   // canonical
 	Targets []mail.Address // canonical, ours or elsewhere, in the order given
@@ -83,6 +97,9 @@ type Options struct {
 	Password string // "": nobody can log in until SetPassword
 	Admin    bool
 	Quota    int64 // octets; 0: no limit
+
+	QuotaMessages int64 // 0: no limit
+	PlusFolders   bool
 }
 
 // Change is what SetAccount changes; nil stays.
@@ -90,6 +107,9 @@ type Change struct {
 	Admin   *bool
 	Enabled *bool
 	Quota   *int64 // octets; 0: no limit
+
+	QuotaMessages *int64 // 0: no limit
+	PlusFolders   *bool
 }
 
 // Resolution is where the mail to an address goes.
@@ -100,6 +120,8 @@ type Resolution struct {
 	Targets   []mail.Target // none: there is no such user, or Disabled
 	Accounts  []uint64      // IDs of the local targets, 0 for a remote one; as long as Targets
 	Gated     []bool        // those whose owners decide who may write to them: see Decide; nil: none
+	Lists     []bool        // those that are lists, which are Remote; nil: none
+	Rewritten []Rewrite     // what rules of domains made of it, in order; nil: nothing
 
 	shared bool // disabled accounts were left out
 }
@@ -111,4 +133,7 @@ type Owner struct {
 	Detail  string       // what followed the separator, as written
 	Enabled bool
 	Quota   int64 // octets; 0: no limit
+
+	QuotaMessages int64 // 0: no limit
+	PlusFolders   bool  // make the folder that Detail names
 }

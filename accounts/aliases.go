@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -11,10 +12,29 @@ import (
 	"github.com/samotop/samotop/store"
 )
 
-// AddAlias adds targets to an alias, which it makes if need be. A target in a domain of ours must be known; what
-// would lead in a circle is refused.
+// CatchAll is the local part of the alias for every address of its domain that nobody has; people write @example.org.
+const CatchAll = "*"
+
+// parseAlias reads the address of an alias as a person writes it.
+func parseAlias(s string) (mail.Address, error) {
+	if t := strings.TrimSpace(s); strings.HasPrefix(t, "@") {
+		s = CatchAll + t
+	}
+	return parseOurs(s)
+}
+
+// ShowAlias writes the address of an alias as people read it.
+func ShowAlias(a mail.Address) string {
+	if a.Local == CatchAll {
+		return "@" + a.Domain
+	}
+	return a.String()
+}
+
+// AddAlias adds targets to an alias, which it makes if need be; "@domain" stands for every address of the domain that nobody
+// has. A target in a domain of ours must be known; what would lead in a circle is refused.
 func (a *Accounts) AddAlias(ctx context.Context, address string, targets ...string) (Alias, error) {
-	addr, err := parseOurs(address)
+	addr, err := parseAlias(address)
 	if err != nil {
 		return Alias{}, err
 	}
@@ -23,7 +43,7 @@ func (a *Accounts) AddAlias(ctx context.Context, address string, targets ...stri
 		return Alias{}, err
 	}
 	if len(added) == 0 {
-		return Alias{}, refuse(ErrInvalid, "alias %s has no target: name at least one address", addr)
+		return Alias{}, refuse(ErrInvalid, "alias %s has no target: name at least one address", ShowAlias(addr))
 	}
 	a.change.Lock()
 	defer a.change.Unlock()
@@ -37,18 +57,48 @@ func (a *Accounts) AddAlias(ctx context.Context, address string, targets ...stri
 	} else if err := a.free(ctx, addr); err != nil {
 		return Alias{}, err
 	}
-	for _, t := range added {
-		if !slices.ContainsFunc(al.Targets, func(o mail.Address) bool { return sameTarget(o, t) }) {
-			al.Targets = append(al.Targets, t)
-		}
-	}
+	al.Targets = join(al.Targets, added)
 	if err := a.checkAlias(ctx, &al); err != nil {
 		return Alias{}, err
 	}
-	if err := a.writeAlias(ctx, old, &al); err != nil {
+	if err := a.write(ctx, addr, old, &name{alias: &al}); err != nil {
 		return Alias{}, fmt.Errorf("add alias %s: %w", addr, err)
 	}
 	return al, nil
+}
+
+// join adds the addresses that are not in the list.
+func join(list, added []mail.Address) []mail.Address {
+	have := make(map[mail.Address]bool, len(list))
+	key := func(a mail.Address) mail.Address {
+		if c, ok := canonical(a); ok {
+			return c
+		}
+		return a
+	}
+	for _, a := range list {
+		have[key(a)] = true
+	}
+	for _, a := range added {
+		if k := key(a); !have[k] {
+			have[k] = true
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// leave takes addresses out of a list; missing is one that was not in it.
+func leave(list, gone []mail.Address) (left []mail.Address, missing *mail.Address) {
+	left = slices.Clone(list)
+	for _, g := range gone {
+		i := slices.IndexFunc(left, func(t mail.Address) bool { return sameTarget(t, g) })
+		if i < 0 {
+			return nil, &g
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	return left, nil
 }
 
 func parseTargets(targets []string) ([]mail.Address, error) {
@@ -71,46 +121,54 @@ func sameTarget(x, y mail.Address) bool {
 
 // checkAlias finds out where a new alias would lead, and refuses unknown targets, circles and floods.
 func (a *Accounts) checkAlias(ctx context.Context, al *Alias) error {
+	shown := ShowAlias(al.Address)
 	if len(al.Targets) > MaxTargets {
-		return refuse(ErrInvalid, "alias %s would have %d targets, more than %d: spread them over several", al.Address, len(al.Targets), MaxTargets)
+		return refuse(ErrInvalid, "alias %s would have %d targets, more than %d: spread them over several", shown, len(al.Targets), MaxTargets)
 	}
-	x := expansion{a: a, strict: al}
-	_, err := x.visit(ctx, al.Address, "", 0)
+	x := expansion{a: a, strict: &name{alias: al}, home: al.Address, what: "alias " + shown}
+	if err := x.alias(ctx, al, "", 0); err != nil || len(x.lists) == 0 {
+		return asRefusal("alias "+shown, err)
+	}
+	list, err := a.inList(ctx, al.Address)
+	if err == nil && list != nil {
+		return refuse(ErrInvalid, "alias %s would lead to list %s, and is part of list %s: a list cannot be part of another", shown, x.lists[0], *list)
+	}
 	return err
 }
 
-// writeAlias writes the alias, whose name was old, with the index of its targets.
-func (a *Accounts) writeAlias(ctx context.Context, old *name, al *Alias) error {
-	b := &store.Batch{Ops: []store.Op{store.Put(keyName(al.Address), encodeAlias(*al))}}
-	t := touched{name: al.Address, is: true}
+// write writes a name, which was old, with the index of what it leads to.
+func (a *Accounts) write(ctx context.Context, addr mail.Address, old, now *name) error {
+	b := &store.Batch{Ops: []store.Op{store.Put(keyName(addr), now.encode())}}
+	t := touched{name: addr, is: true}
+	leads := make(map[mail.Address]bool)
+	for _, target := range now.leads() {
+		if c, ok := canonical(target); ok && !leads[c] {
+			leads[c] = true
+		}
+	}
 	if old == nil {
-		b.Asserts = []store.Assert{{Key: keyName(al.Address), Absent: true}}
+		b.Asserts = []store.Assert{{Key: keyName(addr), Absent: true}}
 	} else {
-		b.Asserts = []store.Assert{{Key: keyName(al.Address), Value: encodeAlias(*old.alias)}}
+		b.Asserts = []store.Assert{{Key: keyName(addr), Value: old.encode()}}
 		t.was = true
-		for _, target := range old.alias.Targets {
-			if !slices.Contains(al.Targets, target) {
-				b.Ops = append(b.Ops, deleteReverse(target, al.Address))
+		for _, target := range old.leads() {
+			if c, ok := canonical(target); ok && leads[c] {
+				delete(leads, c) // is there already
+			} else if ok {
+				b.Ops = append(b.Ops, store.Delete(keyReverse(c, addr)))
 			}
 		}
 	}
-	for _, target := range al.Targets {
-		if c, ok := canonical(target); ok {
-			b.Ops = append(b.Ops, store.Put(keyReverse(c, al.Address), nil))
-		}
+	for c := range leads {
+		b.Ops = append(b.Ops, store.Put(keyReverse(c, addr), nil))
 	}
 	return a.commit(ctx, b, t)
 }
 
-func deleteReverse(target, alias mail.Address) store.Op {
-	c, _ := canonical(target)
-	return store.Delete(keyReverse(c, alias))
-}
-
 // RemoveAlias removes targets from an alias; the alias itself goes without targets given, or with its last one.
-// Aliases that lead to it must be removed first.
+// Aliases and lists that lead to it must be changed first.
 func (a *Accounts) RemoveAlias(ctx context.Context, address string, targets ...string) error {
-	addr, err := parseOurs(address)
+	addr, err := parseAlias(address)
 	if err != nil {
 		return err
 	}
@@ -125,69 +183,117 @@ func (a *Accounts) RemoveAlias(ctx context.Context, address string, targets ...s
 		return fmt.Errorf("remove alias %s: %w", addr, err)
 	}
 	if n == nil || n.alias == nil {
-		return unknownAlias(addr.String())
+		return unknownAlias(ShowAlias(addr))
 	}
-	al := *n.alias
-	al.Targets = slices.Clone(al.Targets)
-	for _, g := range gone {
-		i := slices.IndexFunc(al.Targets, func(t mail.Address) bool { return sameTarget(t, g) })
-		if i < 0 {
-			return refuse(ErrUnknown, "alias %s does not lead to %s: see `samotop alias list`", addr, g)
-		}
-		al.Targets = slices.Delete(al.Targets, i, i+1)
-	}
-	if len(gone) > 0 && len(al.Targets) > 0 {
-		err = a.writeAlias(ctx, n, &al)
-	} else {
-		err = a.deleteAlias(ctx, n.alias)
+	left, missing := leave(n.alias.Targets, gone)
+	switch {
+	case missing != nil:
+		return refuse(ErrUnknown, "alias %s does not lead to %s: see `samotop alias list`", ShowAlias(addr), *missing)
+	case len(gone) > 0 && len(left) > 0:
+		err = a.write(ctx, addr, n, &name{alias: &Alias{Address: addr, Targets: left, Created: n.alias.Created}})
+	default:
+		err = a.deleteName(ctx, addr, n)
 	}
 	if err != nil {
-		return fmt.Errorf("remove alias %s: %w", addr, err)
+		return fmt.Errorf("remove alias %s: %w", ShowAlias(addr), err)
 	}
 	return nil
 }
 
-func (a *Accounts) deleteAlias(ctx context.Context, al *Alias) error {
-	if err := a.notTarget(ctx, al.Address); err != nil {
+// deleteName removes an alias or a list, and the rights to send as it.
+func (a *Accounts) deleteName(ctx context.Context, addr mail.Address, n *name) error {
+	if err := a.notTarget(ctx, addr); err != nil {
 		return err
 	}
 	b := &store.Batch{
-		Asserts: []store.Assert{{Key: keyName(al.Address), Value: encodeAlias(*al)}},
-		Ops:     []store.Op{store.Delete(keyName(al.Address))},
+		Asserts: []store.Assert{{Key: keyName(addr), Value: n.encode()}},
+		Ops:     []store.Op{store.Delete(keyName(addr))},
 		Deletes: true,
 	}
-	for _, t := range al.Targets {
-		b.Ops = append(b.Ops, deleteReverse(t, al.Address))
+	for _, t := range n.leads() {
+		if c, ok := canonical(t); ok {
+			b.Ops = append(b.Ops, store.Delete(keyReverse(c, addr)))
+		}
 	}
-	return a.commit(ctx, b, touched{name: al.Address, was: true})
+	if err := a.dropGrantsOf(ctx, b, addr); err != nil {
+		return err
+	}
+	return a.commit(ctx, b, touched{name: addr, was: true})
 }
 
-// notTarget refuses if an alias leads to the name, plainly or with a detail.
-func (a *Accounts) notTarget(ctx context.Context, name mail.Address) error {
-	prefixes := [][]byte{append(appendName([]byte(tagReverse), name), 0, 0)}
-	for _, s := range []byte(a.c.Separators) {
-		prefixes = append(prefixes, append(appendName([]byte(tagReverse), name), s))
+// notTarget refuses if an alias or a list leads to the name, plainly or with a detail.
+func (a *Accounts) notTarget(ctx context.Context, addr mail.Address) error {
+	return a.leading(ctx, addr, func(by, target mail.Address, n *name) error {
+		if n.list != nil {
+			return refuse(ErrInUse, "list %s has %s: remove it first with `samotop list member remove %s %s`, or give the list another owner", by, target, by, target)
+		}
+		shown := ShowAlias(by)
+		return refuse(ErrInUse, "alias %s leads to %s: remove it first with `samotop alias remove %s %s`", shown, addr, shown, target)
+	})
+}
+
+// maxLeading bounds how many names that lead to one are looked at.
+const maxLeading = 1000
+
+// leading calls fn for each alias and list that leads to a name, plainly or with a detail, until it gives an error.
+func (a *Accounts) leading(ctx context.Context, addr mail.Address, fn func(by, target mail.Address, n *name) error) error {
+	prefixes := [][]byte{append(appendName([]byte(tagReverse), addr), 0, 0)}
+	d, _ := a.held.domain(addr.Domain)
+	for _, s := range []byte(a.separators(&d)) {
+		prefixes = append(prefixes, append(appendName([]byte(tagReverse), addr), s))
 	}
 	for i, p := range prefixes {
-		key, err := a.first(ctx, p)
+		keys, err := a.keys(ctx, p, maxLeading)
 		if err != nil {
 			return err
 		}
-		if key == nil {
-			continue
-		}
-		target, alias, ok := parseReverse(key)
-		if !ok {
-			return fmt.Errorf("row of an alias target: %w", store.ErrCorrupt)
-		}
-		if i > 0 {
-			if own, err := a.find(ctx, target); err != nil || own != nil { // a name of its own
-				continue
+		for _, key := range keys {
+			target, by, ok := parseReverse(key)
+			if !ok {
+				return fmt.Errorf("row of an alias target: %w", store.ErrCorrupt)
+			}
+			if i > 0 {
+				if own, err := a.find(ctx, target); err != nil {
+					return err
+				} else if own != nil { // a name of its own
+					continue
+				}
+			}
+			n, err := a.find(ctx, by)
+			if err != nil {
+				return err
+			}
+			if n == nil {
+				return fmt.Errorf("row of a target of %s: %w", by, store.ErrCorrupt)
+			}
+			if err := fn(by, target, n); err != nil {
+				return err
 			}
 		}
-		return refuse(ErrInUse, "alias %s leads to %s: remove it first with `samotop alias remove %s %s`", alias, name, alias, target)
 	}
 	return nil
+}
+
+// inList finds a list that has a name among its members, by way of aliases or not; nil: there is none.
+func (a *Accounts) inList(ctx context.Context, addr mail.Address) (list *mail.Address, err error) {
+	seen := map[mail.Address]bool{addr: true}
+	for todo := []mail.Address{addr}; len(todo) > 0 && list == nil && len(seen) < maxLeading; todo = todo[1:] {
+		err = a.leading(ctx, todo[0], func(by, target mail.Address, n *name) error {
+			switch {
+			case n.list != nil && slices.ContainsFunc(n.list.Members, func(m mail.Address) bool { return sameTarget(m, target) }):
+				list = &by
+				return errStop
+			case n.alias != nil && !seen[by]:
+				seen[by] = true
+				todo = append(todo, by)
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStop) {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 func parseReverse(key []byte) (target, alias mail.Address, ok bool) {
@@ -202,7 +308,7 @@ func parseReverse(key []byte) (target, alias mail.Address, ok bool) {
 
 // Alias returns an alias by its address.
 func (a *Accounts) Alias(ctx context.Context, address string) (Alias, error) {
-	addr, err := parseOurs(address)
+	addr, err := parseAlias(address)
 	if err != nil {
 		return Alias{}, err
 	}
@@ -211,7 +317,7 @@ func (a *Accounts) Alias(ctx context.Context, address string) (Alias, error) {
 		return Alias{}, fmt.Errorf("alias %s: %w", addr, err)
 	}
 	if n == nil || n.alias == nil {
-		return Alias{}, unknownAlias(addr.String())
+		return Alias{}, unknownAlias(ShowAlias(addr))
 	}
 	al := *n.alias
 	al.Targets = slices.Clone(al.Targets)
@@ -222,8 +328,8 @@ func (a *Accounts) Alias(ctx context.Context, address string) (Alias, error) {
 // loop body runs.
 func (a *Accounts) Aliases(ctx context.Context, domain string) iter.Seq2[Alias, error] {
 	return func(yield func(Alias, error) bool) {
-		a.each(ctx, domain, func(id uint64, al Alias) bool {
-			return id != 0 || yield(al, nil)
+		a.each(ctx, domain, func(_ uint64, n *name) bool {
+			return n == nil || n.alias == nil || yield(*n.alias, nil)
 		}, func(err error) { yield(Alias{}, err) })
 	}
 }

@@ -53,7 +53,7 @@ func (a *Accounts) AddDomain(ctx context.Context, domain string) (Domain, error)
 	return decodeDomain(name, row)
 }
 
-// RemoveDomain gives a domain up. Accounts and aliases in it must be removed first.
+// RemoveDomain gives a domain up. Accounts, aliases and lists in it, and its other names, must be removed first.
 func (a *Accounts) RemoveDomain(ctx context.Context, domain string) error {
 	name, err := parseDomain(domain)
 	if err != nil {
@@ -72,13 +72,20 @@ func (a *Accounts) RemoveDomain(ctx context.Context, domain string) error {
 	}
 	if key != nil {
 		who := mail.Address{Local: string(key[len(inside):]), Domain: name}
-		return refuse(ErrInUse, "domain %s still has addresses, such as %s: remove them first with `samotop account remove` and `samotop alias remove`", name, who)
+		return refuse(ErrInUse, "domain %s still has addresses, such as %s: remove them first with `samotop account remove`, `samotop alias remove` and `samotop list remove`", name, who)
 	}
-	err = a.commit(ctx, &store.Batch{
+	if other := a.held.named(name); other != "" {
+		return refuse(ErrInUse, "domain %s is another name of it: remove that first with `samotop domain remove %s`", other, other)
+	}
+	b := &store.Batch{
 		Asserts: []store.Assert{{Key: keyDomain(name), Value: encodeDomain(d)}},
 		Ops:     []store.Op{store.Delete(keyDomain(name))},
 		Deletes: true,
-	}, touched{domain: name})
+	}
+	if err := a.dropGranted(ctx, b, append([]byte(tagGranted+name), 0)); err != nil {
+		return fmt.Errorf("remove domain %s: %w", name, err)
+	}
+	err = a.commit(ctx, b, touched{domain: name})
 	if err != nil {
 		return fmt.Errorf("remove domain %s: %w", name, err)
 	}

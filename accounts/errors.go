@@ -3,6 +3,8 @@ package accounts
 import (
 	"errors"
 	"fmt"
+
+	"github.com/samotop/samotop/mail"
 )
 
 // Kinds of errors, for errors.Is.
@@ -24,6 +26,15 @@ func (e *Error) Unwrap() error { return e.Kind }
 
 func refuse(kind error, format string, args ...any) error {
 	return &Error{Kind: kind, Text: fmt.Sprintf(format, args...)}
+}
+
+// asRefusal turns what a peer would be told into a refusal of a change: there the rules are at fault.
+func asRefusal(what string, err error) error {
+	var r *mail.Reply
+	if errors.As(err, &r) {
+		return refuse(ErrInvalid, "%s: %s", what, r)
+	}
+	return err
 }
 
 func unknownDomain(name string) error {

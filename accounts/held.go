@@ -27,6 +27,39 @@ func (h *held) domain(name string) (Domain, bool) {
 	return d, ok
 }
 
+// real returns the domain whose addresses a domain of ours has: itself, or the one it is another name of.
+func (h *held) real(name string) (Domain, bool) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	d, ok := h.domains[name]
+	if ok && d.AliasOf != "" {
+		d, ok = h.domains[d.AliasOf]
+	}
+	return d, ok
+}
+
+// named returns a domain that is another name of one; "": there is none.
+func (h *held) named(name string) string {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, d := range h.domains {
+		if d.AliasOf == name {
+			return d.Name
+		}
+	}
+	return ""
+}
+
+// rules counts those of all domains.
+func (h *held) rules() (n int) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, d := range h.domains {
+		n += len(d.Rules)
+	}
+	return n
+}
+
 func (h *held) count() int {
 	h.mu.RLock()
 	defer h.mu.RUnlock()

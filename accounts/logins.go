@@ -97,6 +97,11 @@ func (a *Accounts) user(ctx context.Context, user string) (Account, error) {
 	if !ok {
 		return Account{}, nil
 	}
+	d, ours := a.held.real(addr.Domain)
+	if !ours {
+		return Account{}, nil
+	}
+	addr.Domain = d.Name
 	n, err := a.find(ctx, addr)
 	if err != nil || n == nil || n.account == nil || !n.account.Enabled {
 		return Account{}, err

@@ -11,10 +11,11 @@ import (
 	"github.com/samotop/samotop/store"
 )
 
-// name is what an address of ours is: an account or an alias. It is never changed once made.
+// name is what an address of ours is: an account, an alias or a list. It is never changed once made.
 type name struct {
-	account *Account // nil: an alias
+	account *Account
 	alias   *Alias
+	list    *List
 	targets []mail.Target // of an account: itself; shared with callers, who must not change it
 	ids     []uint64
 }
@@ -24,12 +25,37 @@ const nameOctets = 400
 
 func (n *name) cost(key mail.Address) int64 {
 	c := nameOctets + 2*(len(key.Domain)+len(key.Local))
-	if n.alias != nil {
-		for _, t := range n.alias.Targets {
+	for _, t := range n.leads() {
+		c += len(t.Domain) + len(t.Local) + 32
+	}
+	if n.list != nil {
+		for _, t := range n.list.Posters {
 			c += len(t.Domain) + len(t.Local) + 32
 		}
 	}
 	return int64(c)
+}
+
+// leads lists the addresses that a name leads to.
+func (n *name) leads() []mail.Address {
+	switch {
+	case n == nil || n.account != nil:
+		return nil
+	case n.list != nil:
+		return append(append(make([]mail.Address, 0, len(n.list.Owners)+len(n.list.Members)), n.list.Owners...), n.list.Members...)
+	}
+	return n.alias.Targets
+}
+
+// what says it for people.
+func (n *name) what(addr mail.Address) string {
+	switch {
+	case n.account != nil:
+		return "account " + addr.String()
+	case n.list != nil:
+		return "list " + addr.String()
+	}
+	return "alias " + ShowAlias(addr)
 }
 
 func nameOfAccount(a Account) *name {
@@ -179,12 +205,12 @@ func (a *Accounts) read(ctx context.Context, addr mail.Address) (n *name, err er
 		if err != nil {
 			return err
 		}
-		id, alias, err := decodeName(addr, row)
+		id, other, err := decodeName(addr, row)
 		if err != nil {
 			return err
 		}
 		if id == 0 {
-			n = &name{alias: &alias}
+			n = other
 			return nil
 		}
 		acc, err := readAccount(ctx, r, id)

@@ -128,6 +128,7 @@ func (a *Accounts) ScramIterations() int { return a.c.Hash.ScramIterations }
 
 // prepare checks the format and makes the secret once.
 func (a *Accounts) prepare(ctx context.Context) error {
+	var old []byte // format version, if it is older
 	err := a.c.Engine.View(ctx, func(r store.Reader) error {
 		v, err := r.Get(ctx, keyFormat)
 		if err != nil {
@@ -138,6 +139,8 @@ func (a *Accounts) prepare(ctx context.Context) error {
 		}
 		if f := binary.BigEndian.Uint32(v); f > formatVersion {
 			return fmt.Errorf("the database has format %d, this program knows %d: use a newer samotop: %w", f, formatVersion, store.ErrFormat)
+		} else if f < formatVersion {
+			old = bytes.Clone(v)
 		}
 		secret, err := r.Get(ctx, keySecret)
 		if err != nil {
@@ -146,6 +149,10 @@ func (a *Accounts) prepare(ctx context.Context) error {
 		a.secret = bytes.Clone(secret)
 		return nil
 	})
+	if err == nil && old != nil { // every row of it means the same
+		return store.Commit(ctx, a.c.Engine, &store.Batch{Asserts: []store.Assert{{Key: keyFormat, Value: old}},
+			Ops: []store.Op{store.Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))}})
+	}
 	if a.secret != nil || !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
@@ -214,15 +221,25 @@ func (a *Accounts) get(ctx context.Context, key []byte) (row []byte, err error) 
 
 // first returns the first key with the prefix; nil if there is none.
 func (a *Accounts) first(ctx context.Context, prefix []byte) (key []byte, err error) {
+	keys, err := a.keys(ctx, prefix, 1)
+	if len(keys) > 0 {
+		key = keys[0]
+	}
+	return key, err
+}
+
+// keys returns the first keys with the prefix.
+func (a *Accounts) keys(ctx context.Context, prefix []byte, most int) (keys [][]byte, err error) {
 	err = a.c.Engine.View(ctx, func(r store.Reader) error {
 		for kv, err := range r.Scan(ctx, prefix, after(prefix), false) {
 			if err != nil {
 				return err
 			}
-			key = append([]byte{}, kv.Key...)
-			break
+			if keys = append(keys, append([]byte{}, kv.Key...)); len(keys) == most {
+				break
+			}
 		}
 		return nil
 	})
-	return key, err
+	return keys, err
 }

@@ -17,8 +17,8 @@ func (a *Accounts) AddAccount(ctx context.Context, address string, o Options) (A
 	if err != nil {
 		return Account{}, err
 	}
-	if o.Quota < 0 {
-		return Account{}, refuse(ErrInvalid, "quota of %s is negative: give octets, 0 for no limit", addr)
+	if err := checkQuota(addr, o.Quota, o.QuotaMessages); err != nil {
+		return Account{}, err
 	}
 	var secret []byte
 	if o.Password != "" {
@@ -40,7 +40,8 @@ func (a *Accounts) AddAccount(ctx context.Context, address string, o Options) (A
 	if err != nil {
 		return Account{}, fmt.Errorf("add account %s: next id: %w", addr, err)
 	}
-	acc := Account{ID: binary.BigEndian.Uint64(next), Address: addr, Admin: o.Admin, Enabled: true, Quota: o.Quota, Created: a.c.Clock()}
+	acc := Account{ID: binary.BigEndian.Uint64(next), Address: addr, Admin: o.Admin, Enabled: true, Quota: o.Quota, Created: a.c.Clock(),
+		QuotaMessages: o.QuotaMessages, PlusFolders: o.PlusFolders}
 	row := encodeAccount(acc)
 	domain, _ := a.held.domain(addr.Domain)
 	b := &store.Batch{
@@ -67,8 +68,12 @@ func (a *Accounts) AddAccount(ctx context.Context, address string, o Options) (A
 
 // free refuses an address that is not in a domain of ours, or is in use.
 func (a *Accounts) free(ctx context.Context, addr mail.Address) error {
-	if _, ok := a.held.domain(addr.Domain); !ok {
+	d, ok := a.held.domain(addr.Domain)
+	switch {
+	case !ok:
 		return unknownDomain(addr.Domain)
+	case d.AliasOf != "":
+		return refuse(ErrInvalid, "domain %s is another name of %s: use %s@%s", d.Name, d.AliasOf, addr.Local, d.AliasOf)
 	}
 	n, err := a.find(ctx, addr)
 	switch {
@@ -78,8 +83,17 @@ func (a *Accounts) free(ctx context.Context, addr mail.Address) error {
 		return nil
 	case n.account != nil:
 		return refuse(ErrExists, "account %s exists already: see `samotop account show %s`", addr, addr)
+	case n.list != nil:
+		return refuse(ErrExists, "%s is a list: remove it first with `samotop list remove %s`", addr, addr)
 	}
-	return refuse(ErrExists, "%s is an alias: remove it first with `samotop alias remove %s`", addr, addr)
+	return refuse(ErrExists, "%s is an alias: remove it first with `samotop alias remove %s`", ShowAlias(addr), ShowAlias(addr))
+}
+
+func checkQuota(addr mail.Address, octets, messages int64) error {
+	if octets < 0 || messages < 0 {
+		return refuse(ErrInvalid, "quota of %s is negative: give octets or messages, 0 for no limit", addr)
+	}
+	return nil
 }
 
 // account returns an account by its address, which is not looked for among aliases.
@@ -88,15 +102,19 @@ func (a *Accounts) account(ctx context.Context, address string) (Account, error)
 	if err != nil {
 		return Account{}, err
 	}
-	if _, ok := a.held.domain(addr.Domain); !ok {
+	d, ok := a.held.real(addr.Domain)
+	if !ok {
 		return Account{}, unknownDomain(addr.Domain)
 	}
+	addr.Domain = d.Name
 	n, err := a.find(ctx, addr)
 	switch {
 	case err != nil:
 		return Account{}, fmt.Errorf("account %s: %w", addr, err)
 	case n == nil:
 		return Account{}, unknownAccount(addr.String())
+	case n.list != nil:
+		return Account{}, refuse(ErrUnknown, "%s is a list, not an account: see `samotop list show %s`", addr, addr)
 	case n.account == nil:
 		return Account{}, refuse(ErrUnknown, "%s is an alias, not an account: see `samotop alias list`", addr)
 	}
@@ -124,7 +142,7 @@ func (a *Accounts) AccountByID(ctx context.Context, id uint64) (acc Account, err
 // the loop body runs.
 func (a *Accounts) Accounts(ctx context.Context, domain string) iter.Seq2[Account, error] {
 	return func(yield func(Account, error) bool) {
-		a.each(ctx, domain, func(id uint64, _ Alias) bool {
+		a.each(ctx, domain, func(id uint64, _ *name) bool {
 			if id == 0 {
 				return true
 			}
@@ -140,7 +158,7 @@ func (a *Accounts) Accounts(ctx context.Context, domain string) iter.Seq2[Accoun
 var errStop = errors.New("stop")
 
 // each calls fn for each name of a domain, or of all, until it returns false.
-func (a *Accounts) each(ctx context.Context, domain string, fn func(id uint64, al Alias) bool, failed func(error)) {
+func (a *Accounts) each(ctx context.Context, domain string, fn func(id uint64, n *name) bool, failed func(error)) {
 	prefix := []byte(tagName)
 	if domain != "" {
 		d, err := a.Domain(ctx, domain)
@@ -152,8 +170,8 @@ func (a *Accounts) each(ctx context.Context, domain string, fn func(id uint64, a
 	}
 	err := a.scan(ctx, prefix, func(kv store.KV) error {
 		addr, _ := parseName(kv.Key[len(tagName):])
-		id, al, err := decodeName(addr, kv.Value)
-		if err == nil && !fn(id, al) {
+		id, n, err := decodeName(addr, kv.Value)
+		if err == nil && !fn(id, n) {
 			err = errStop
 		}
 		return err
@@ -179,9 +197,16 @@ func (a *Accounts) SetAccount(ctx context.Context, address string, c Change) (Ac
 		acc.Enabled = *c.Enabled
 	}
 	if c.Quota != nil {
-		if acc.Quota = *c.Quota; acc.Quota < 0 {
-			return Account{}, refuse(ErrInvalid, "quota of %s is negative: give octets, 0 for no limit", acc.Address)
-		}
+		acc.Quota = *c.Quota
+	}
+	if c.QuotaMessages != nil {
+		acc.QuotaMessages = *c.QuotaMessages
+	}
+	if c.PlusFolders != nil {
+		acc.PlusFolders = *c.PlusFolders
+	}
+	if err := checkQuota(acc.Address, acc.Quota, acc.QuotaMessages); err != nil {
+		return Account{}, err
 	}
 	key := keyID(tagAccount, acc.ID)
 	b := &store.Batch{
@@ -231,7 +256,7 @@ func (a *Accounts) SetPassword(ctx context.Context, address, password string) er
 	return nil
 }
 
-// RemoveAccount removes an account and returns what it was. Aliases that lead to it must be removed first. Its mail is
+// RemoveAccount removes an account and returns what it was. Aliases and lists that lead to it must be changed first. Its mail is
 // the Mailbox's and stays there.
 func (a *Accounts) RemoveAccount(ctx context.Context, address string) (Account, error) {
 	a.change.Lock()
@@ -243,7 +268,7 @@ func (a *Accounts) RemoveAccount(ctx context.Context, address string) (Account, 
 	if err := a.notTarget(ctx, acc.Address); err != nil {
 		return Account{}, err
 	}
-	err = a.commit(ctx, &store.Batch{
+	b := &store.Batch{
 		Asserts: []store.Assert{
 			{Key: keyID(tagAccount, acc.ID), Value: encodeAccount(acc)},
 			{Key: keyName(acc.Address), Value: encodeNameOfAccount(acc.ID)},
@@ -256,7 +281,11 @@ func (a *Accounts) RemoveAccount(ctx context.Context, address string) (Account, 
 			store.DeleteRange(keyID(tagPending, acc.ID), keyID(tagPending, acc.ID+1)),
 		},
 		Deletes: true,
-	}, touched{name: acc.Address, was: true, admin: adminID(acc)})
+	}
+	if err := a.dropGrants(ctx, b, acc); err != nil {
+		return Account{}, fmt.Errorf("remove account %s: %w", acc.Address, err)
+	}
+	err = a.commit(ctx, b, touched{name: acc.Address, was: true, admin: adminID(acc)})
 	a.logins.drop(acc.ID)
 	if err != nil {
 		return Account{}, fmt.Errorf("remove account %s: %w", acc.Address, err)

@@ -11,7 +11,7 @@ import (
 )
 
 // formatVersion is what this room writes. It grows when older programs could not read it.
-const formatVersion = 1
+const formatVersion = 2 // 2 has settings of domains and accounts, lists, and rights to send as; it reads 1
 
 // Keys of the database. A name is domain NUL local, both canonical, so that a domain is one range.
 //
@@ -19,8 +19,9 @@ const formatVersion = 1
 //	s            secret of the house, 32 octets
 //	d/<domain>   domain                       m/<id>       the account is an admin (an index)
 //	a/<id>       account                      p/<id>       its password
-//	l/<name>     what the name is: an account's ID, or an alias
-//	r/<name of target> NUL NUL <name of alias>             aliases by target (an index)
+//	l/<name>     what the name is: an account's ID, an alias or a list
+//	r/<name of target> NUL NUL <name of alias or list>     what leads to a target (an index)
+//	x/<id><name> the account may send as that address      y/<name> NUL NUL <id>            the same by address (an index)
 //	g/<id>       the gate: who may write to the account     w/<id>       when its owner sent mail last
 //	c/<id><sender>   a contact                 q/<id><when><sender>   it waits to be decided
 const (
@@ -115,6 +116,13 @@ func (d *decoder) version() {
 	}
 }
 
+// versionUpTo reads it where there are several.
+func (d *decoder) versionUpTo(newest byte) byte {
+	v := d.byte()
+	d.fail = d.fail || v < 1 || v > newest
+	return v
+}
+
 func (d *decoder) end(what string) error {
 	if d.fail || len(d.b) != 0 {
 		return fmt.Errorf("accounts: row of %s: %w", what, store.ErrCorrupt)
@@ -130,18 +138,43 @@ func appendTime(b []byte, t time.Time) []byte {
 	return binary.AppendUvarint(b, uint64(max(t.UnixMilli(), 0)))
 }
 
-func encodeDomain(d Domain) []byte { return appendTime([]byte{1}, d.Created) }
+// encodeDomain writes a domain without settings as format 1 did, so that a row read is the row that was written.
+func encodeDomain(d Domain) []byte {
+	if d.Separators == "" && d.AliasOf == "" && len(d.Rules) == 0 {
+		return appendTime([]byte{1}, d.Created)
+	}
+	b := appendTime([]byte{2}, d.Created)
+	b = appendString(appendString(b, d.Separators), d.AliasOf)
+	b = binary.AppendUvarint(b, uint64(len(d.Rules)))
+	for _, r := range d.Rules {
+		b = appendString(appendString(b, r.Pattern), r.Replace)
+	}
+	return b
+}
 
 func decodeDomain(name string, row []byte) (Domain, error) {
 	d := decoder{b: row}
-	d.version()
+	v := d.versionUpTo(2)
 	out := Domain{Name: name, Unicode: UnicodeDomain(name), Created: d.time()}
-	return out, d.end("domain " + name)
+	if v == 2 {
+		out.Separators, out.AliasOf = d.string(), d.string()
+		n := d.uint()
+		d.fail = d.fail || n > MaxMapRules
+		for ; n > 0 && !d.fail; n-- {
+			pattern := d.string()
+			out.Rules = append(out.Rules, MapRule{pattern, d.string()})
+		}
+	}
+	if err := d.end("domain " + name); err != nil {
+		return out, err
+	}
+	return out, out.compile()
 }
 
 const (
 	flagAdmin = 1 << iota
 	flagEnabled
+	flagPlusFolders // from version 2 on
 )
 
 func encodeAccount(a Account) []byte {
@@ -152,8 +185,18 @@ func encodeAccount(a Account) []byte {
 	if a.Enabled {
 		flags |= flagEnabled
 	}
-	b := []byte{1, flags}
+	version := byte(1)
+	if a.PlusFolders {
+		version, flags = 2, flags|flagPlusFolders
+	}
+	if a.QuotaMessages != 0 {
+		version = 2
+	}
+	b := []byte{version, flags}
 	b = binary.AppendUvarint(b, uint64(a.Quota))
+	if version == 2 {
+		b = binary.AppendUvarint(b, uint64(a.QuotaMessages))
+	}
 	b = appendTime(b, a.Created)
 	b = appendString(b, a.Address.Domain)
 	return appendString(b, a.Address.Local)
@@ -161,10 +204,13 @@ func encodeAccount(a Account) []byte {
 
 func decodeAccount(id uint64, row []byte) (Account, error) {
 	d := decoder{b: row}
-	d.version()
+	v := d.versionUpTo(2)
 	flags := d.byte()
 	a := Account{ID: id, Admin: flags&flagAdmin != 0, Enabled: flags&flagEnabled != 0}
 	a.Quota = int64(d.uint())
+	if v == 2 {
+		a.PlusFolders, a.QuotaMessages = flags&flagPlusFolders != 0, int64(d.uint())
+	}
 	a.Created = d.time()
 	a.Address.Domain = d.string()
 	a.Address.Local = d.string()
@@ -181,6 +227,7 @@ func decodeAccountRow(kv store.KV) (Account, error) {
 const (
 	kindAccount = 'a'
 	kindAlias   = 'l'
+	kindList    = 'i'
 )
 
 func encodeNameOfAccount(id uint64) []byte {
@@ -188,40 +235,68 @@ func encodeNameOfAccount(id uint64) []byte {
 }
 
 func encodeAlias(a Alias) []byte {
-	b := appendTime([]byte{1, kindAlias}, a.Created)
-	b = binary.AppendUvarint(b, uint64(len(a.Targets)))
-	for _, t := range a.Targets {
+	return appendAddresses(appendTime([]byte{1, kindAlias}, a.Created), a.Targets)
+}
+
+func appendAddresses(b []byte, list []mail.Address) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, t := range list {
 		b = appendString(appendString(b, t.Domain), t.Local)
 	}
 	return b
 }
 
-// decodeName returns an account's ID, or an alias if that is 0.
-func decodeName(name mail.Address, row []byte) (uint64, Alias, error) {
+func (d *decoder) addresses(most uint64) (list []mail.Address) {
+	n := d.uint()
+	if n > most {
+		d.fail = true
+	}
+	for ; n > 0 && !d.fail; n-- {
+		dom := d.string()
+		list = append(list, mail.Address{Domain: dom, Local: d.string()})
+	}
+	return list
+}
+
+// encode writes the row of a name.
+func (n *name) encode() []byte {
+	switch {
+	case n.account != nil:
+		return encodeNameOfAccount(n.account.ID)
+	case n.list != nil:
+		return encodeList(*n.list)
+	}
+	return encodeAlias(*n.alias)
+}
+
+func encodeList(l List) []byte {
+	b := appendTime([]byte{1, kindList}, l.Created)
+	b = appendString(append(b, byte(l.Posting)), l.Title)
+	return appendAddresses(appendAddresses(appendAddresses(b, l.Owners), l.Posters), l.Members)
+}
+
+// decodeName returns an account's ID, or else an alias or a list.
+func decodeName(addr mail.Address, row []byte) (id uint64, n *name, err error) {
 	d := decoder{b: row}
 	d.version()
+	n = &name{}
 	switch d.byte() {
 	case kindAccount:
-		id := d.uint()
+		id = d.uint()
 		d.fail = d.fail || id == 0
-		return id, Alias{}, d.end("name " + name.String())
+		n = nil
 	case kindAlias:
+		n.alias = &Alias{Address: addr, Created: d.time(), Targets: d.addresses(MaxTargets)}
+		d.fail = d.fail || len(n.alias.Targets) == 0
+	case kindList:
+		l := &List{Address: addr, Created: d.time(), Posting: Posting(d.byte()), Title: d.string()}
+		l.Owners, l.Posters, l.Members = d.addresses(MaxListOwners), d.addresses(MaxListPosters), d.addresses(MaxListMembers)
+		d.fail = d.fail || len(l.Owners) == 0 || int(l.Posting) >= len(postingNames)
+		n.list = l
 	default:
 		d.fail = true
 	}
-	al := Alias{Address: name, Created: d.time()}
-	n := d.uint()
-	if n == 0 || n > MaxTargets {
-		d.fail, n = true, 0
-	}
-	for range n {
-		if d.fail {
-			break
-		}
-		dom := d.string()
-		al.Targets = append(al.Targets, mail.Address{Domain: dom, Local: d.string()})
-	}
-	return 0, al, d.end("name " + name.String())
+	return id, n, d.end("name " + addr.String())
 }
 
 // secrets is the row of a password: nothing in it can be used to log in.

@@ -200,8 +200,8 @@ func TestAliasesVerbs(t *testing.T) {
 
 func TestFormat(t *testing.T) {
 	e := mem.New(mem.Options{})
-	ok(t, store.Commit(t.Context(), e, &store.Batch{Ops: []store.Op{store.Put(keyFormat, []byte{0, 0, 0, 2}), store.Put(keySecret, make([]byte, 32))}}))
-	if _, err := Open(t.Context(), config(e)); !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), "format 2") {
+	ok(t, store.Commit(t.Context(), e, &store.Batch{Ops: []store.Op{store.Put(keyFormat, []byte{0, 0, 0, 9}), store.Put(keySecret, make([]byte, 32))}}))
+	if _, err := Open(t.Context(), config(e)); !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), "format 9") {
 		t.Error(err)
 	}
 	if _, err := Open(t.Context(), Config{}); err == nil {
@@ -226,7 +226,7 @@ func TestRowsOfFormat1(t *testing.T) {
 	if back, err := decodeAccount(300, encodeAccount(acc)); err != nil || back != acc {
 		t.Error(back, err)
 	}
-	if _, back, err := decodeName(al.Address, encodeAlias(al)); err != nil || back.Targets[0] != al.Targets[0] || !back.Created.Equal(when) {
+	if _, back, err := decodeName(al.Address, encodeAlias(al)); err != nil || back.alias.Targets[0] != al.Targets[0] || !back.alias.Created.Equal(when) {
 		t.Error(back, err)
 	}
 }

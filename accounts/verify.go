@@ -51,7 +51,7 @@ func (a *Accounts) Verify(ctx context.Context) ([]string, error) {
 		check func(context.Context, store.KV) error
 	}{
 		{tagDomain, v.domain}, {tagName, v.name}, {tagAccount, v.account}, {tagPassword, v.password},
-		{tagAdmin, v.admin}, {tagReverse, v.reverse},
+		{tagAdmin, v.admin}, {tagReverse, v.reverse}, {tagGrant, v.grant}, {tagGranted, v.granted},
 	} {
 		err := a.scan(ctx, []byte(part.tag), func(kv store.KV) error { return part.check(ctx, kv) })
 		if errors.Is(err, errEnough) {
@@ -72,6 +72,11 @@ func (v *verifier) domain(_ context.Context, kv store.KV) error {
 	if c, ok := CanonicalDomain(name); !ok || c != name {
 		return v.fault("domain %q is not in canonical form", name)
 	}
+	if d, _ := v.a.held.domain(name); d.AliasOf != "" {
+		if real, ok := v.a.held.domain(d.AliasOf); !ok || real.AliasOf != "" {
+			return v.fault("domain %s is another name of %s, which has no addresses of its own", name, d.AliasOf)
+		}
+	}
 	return nil
 }
 
@@ -85,12 +90,12 @@ func (v *verifier) name(ctx context.Context, kv store.KV) error {
 			return err
 		}
 	}
-	id, al, err := decodeName(addr, kv.Value)
+	id, n, err := decodeName(addr, kv.Value)
 	if err != nil {
 		return v.fault("%v", err)
 	}
 	if id == 0 {
-		return v.alias(ctx, &al)
+		return v.leads(ctx, addr, n)
 	}
 	acc, err := v.a.AccountByID(ctx, id)
 	switch {
@@ -104,35 +109,45 @@ func (v *verifier) name(ctx context.Context, kv store.KV) error {
 	return nil
 }
 
-func (v *verifier) alias(ctx context.Context, al *Alias) error {
-	for _, t := range al.Targets {
+// leads checks an alias or a list, and the index of what it leads to.
+func (v *verifier) leads(ctx context.Context, addr mail.Address, n *name) error {
+	what := n.what(addr)
+	for _, t := range n.leads() {
 		c, ok := canonical(t)
 		if !ok {
-			if err := v.fault("alias %s: target %s is not an address", al.Address, t); err != nil {
+			if err := v.fault("%s: target %s is not an address", what, t); err != nil {
 				return err
 			}
 			continue
 		}
-		row, err := v.a.get(ctx, keyReverse(c, al.Address))
+		row, err := v.a.get(ctx, keyReverse(c, addr))
 		if err != nil {
 			return err
 		}
 		if row == nil {
-			if err := v.fault("alias %s: target %s is not in the index of targets", al.Address, t); err != nil {
+			if err := v.fault("%s: target %s is not in the index of targets", what, t); err != nil {
 				return err
 			}
 		}
 	}
 	x := expansion{a: v.a}
-	_, err := x.visit(ctx, al.Address, "", 0)
+	var err error
+	if n.list != nil {
+		x.members, x.most = true, MaxListMembers
+		err = x.all(ctx, n.list.Members)
+	} else {
+		err = x.alias(ctx, n.alias, "", 0)
+	}
 	var reply *mail.Reply
 	switch {
 	case x.circle:
-		return v.fault("alias %s leads in a circle", al.Address)
+		return v.fault("%s leads in a circle", what)
+	case x.nested > 0:
+		return v.fault("%s leads to another list", what)
 	case errors.As(err, &reply):
-		return v.fault("alias %s leads to more than %d addresses", al.Address, MaxTargets)
+		return v.fault("%s leads too far: %s", what, reply.Text)
 	case errors.Is(err, store.ErrCorrupt):
-		return v.fault("alias %s: %v", al.Address, err)
+		return v.fault("%s: %v", what, err)
 	}
 	return err
 }
@@ -212,8 +227,8 @@ func (v *verifier) reverse(ctx context.Context, kv store.KV) error {
 		return err
 	}
 	if row != nil {
-		if id, al, err := decodeName(alias, row); err == nil && id == 0 {
-			for _, t := range al.Targets {
+		if id, n, err := decodeName(alias, row); err == nil && id == 0 {
+			for _, t := range n.leads() {
 				if c, ok := canonical(mail.Address{Local: t.Local, Domain: t.Domain}); ok && c == target {
 					return nil
 				}

@@ -54,6 +54,11 @@ var reference = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+)|(\$))`)
 
 // sample tries the replacement with a letter for each group: what is no address then never is one.
 func sample(re *regexp.Regexp, replace string) error {
+	_, err := sampleOf(re, replace)
+	return err
+}
+
+func sampleOf(re *regexp.Regexp, replace string) (mail.Address, error) {
 	var bad error
 	text := reference.ReplaceAllStringFunc(replace, func(ref string) string {
 		m := reference.FindStringSubmatch(ref)
@@ -64,15 +69,19 @@ func sample(re *regexp.Regexp, replace string) error {
 		if !hasGroup(re, name) {
 			bad = fmt.Errorf("the pattern has no group %q", name)
 		}
+		if name == "0" { // the whole address
+			return "x@x.test"
+		}
 		return "x"
 	})
 	if bad != nil {
-		return bad
+		return mail.Address{}, bad
 	}
-	if _, err := mail.ParseAddress(text); err != nil {
-		return fmt.Errorf("%q never makes an address: %w", replace, err)
+	a, err := mail.ParseAddress(text)
+	if err != nil {
+		return a, fmt.Errorf("%q never makes an address: %w", replace, err)
 	}
-	return nil
+	return a, nil
 }
 
 func hasGroup(re *regexp.Regexp, name string) bool {
@@ -135,4 +144,13 @@ func (tx *mapped) Recipient(ctx context.Context, r *mail.Recipient) error {
 		r.Address = to
 	}
 	return tx.Transaction.Recipient(ctx, r)
+}
+
+// Sample is what a rule makes of an address whose groups are a letter each.
+func (r Rule) Sample() (mail.Address, error) {
+	re, err := regexp.Compile("(?i)^(?:" + r.Pattern + ")$")
+	if err != nil {
+		return mail.Address{}, err
+	}
+	return sampleOf(re, r.Replace)
 }
