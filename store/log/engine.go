@@ -33,16 +33,19 @@ type Engine struct {
 	id      uint64 // of the database
 	session uint64 // of this opening
 
-	mu       sync.Mutex // order of submission
-	closing  bool
-	pos      store.Pos
-	overlay  overlay
-	queue    []*item
-	queued   int64
-	room     chan struct{} // closed when the queue has room again; nil while it has
-	work     chan struct{} // of capacity 1: the queue is not empty, or closing
-	fenceErr error
+	mu      sync.Mutex // order of submission
+	closing bool
+	pos     store.Pos
+	overlay overlay
+	queue   []*item
+	queued  int64
+	room    chan struct{} // closed when the queue has room again; nil while it has
+	work    chan struct{} // of capacity 1: the queue is not empty, or closing
+
+	fencing  sync.Once
+	fenceErr error // set before fenced is closed: see cause
 	fenced   chan struct{}
+	serving  atomic.Bool // Open succeeded
 
 	full       atomic.Bool
 	spaceAt    atomic.Int64 // unix nanoseconds of the last look at the free space
@@ -81,6 +84,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.abandon()
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
 	}
+	e.serving.Store(true)
 	e.done.Add(3)
 	go e.write()
 	go e.apply()
@@ -121,19 +125,27 @@ func (e *Engine) abandon() {
 	}
 }
 
-// fence stops the engine for good after a failed write.
+// fence stops the engine for good after a failed write. It takes no lock that is held while the index is asked: the
+// index calls it with its own lock held.
 func (e *Engine) fence(cause error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.fenceErr != nil {
-		return
-	}
-	e.fenceErr = fmt.Errorf("%w: %w", store.ErrFenced, cause)
-	close(e.fenced)
-	e.log.Error("store stopped after a failed write; restart when the disk is sound", "dir", e.o.Dir, "err", cause)
-	e.signal()
-	if e.o.OnFence != nil && e.hub != nil {
-		go e.o.OnFence(e.fenceErr)
+	e.fencing.Do(func() {
+		e.fenceErr = fmt.Errorf("%w: %w", store.ErrFenced, cause)
+		close(e.fenced)
+		e.log.Error("store stopped after a failed write; restart when the disk is sound", "dir", e.o.Dir, "err", cause)
+		e.signal()
+		if e.o.OnFence != nil && e.serving.Load() {
+			go e.o.OnFence(e.fenceErr)
+		}
+	})
+}
+
+// cause is why the engine is fenced, or nil.
+func (e *Engine) cause() error {
+	select {
+	case <-e.fenced:
+		return e.fenceErr
+	default:
+		return nil
 	}
 }
 
@@ -142,8 +154,8 @@ func (e *Engine) Fenced() <-chan struct{} { return e.fenced }
 
 // stopped needs the lock.
 func (e *Engine) stopped() error {
-	if e.fenceErr != nil {
-		return e.fenceErr
+	if err := e.cause(); err != nil {
+		return err
 	}
 	if e.closing {
 		return store.ErrClosed
@@ -153,9 +165,7 @@ func (e *Engine) stopped() error {
 
 // lost is the error of a batch whose outcome is not known.
 func (e *Engine) lost() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return fmt.Errorf("commit: %w (%w)", e.fenceErr, store.ErrUnknown)
+	return fmt.Errorf("commit: %w (%w)", e.cause(), store.ErrUnknown)
 }
 
 func (e *Engine) signal() {
@@ -229,8 +239,8 @@ func (e *Engine) end() error {
 	err = errors.Join(err, e.closeDB())
 	e.segs.close()
 	err = errors.Join(err, e.w.file.Close(), e.lock.Close())
-	if e.isFenced() != nil {
-		return fmt.Errorf("close %s: %w", e.o.Dir, e.fenceErr)
+	if cause := e.cause(); cause != nil {
+		return fmt.Errorf("close %s: %w", e.o.Dir, cause)
 	}
 	if err != nil {
 		return fmt.Errorf("close %s: %w", e.o.Dir, err)
@@ -273,7 +283,7 @@ func (e *Engine) awaitEnd(ended chan struct{}) error {
 	case <-time.After(fencedCloseTime):
 		// The process is expected to exit; else the lock goes when the index has ended.
 		e.hub.Close(store.ErrFenced)
-		return fmt.Errorf("close %s: the index does not end: %w", e.o.Dir, e.fenceErr)
+		return fmt.Errorf("close %s: the index does not end: %w", e.o.Dir, e.cause())
 	}
 }
 

@@ -105,8 +105,8 @@ func (e *Engine) openIndex() error {
 	select {
 	case r := <-opened:
 		e.db = r.db
-		if e.isFenced() != nil {
-			return e.fenceErr // a part of what Pebble did went nowhere
+		if err := e.cause(); err != nil {
+			return err // a part of what Pebble did went nowhere
 		}
 		if r.err != nil {
 			return fmt.Errorf("index: %w", corrupt(r.err))
@@ -117,7 +117,7 @@ func (e *Engine) openIndex() error {
 	case <-e.fenced:
 		// abandon waits for it, but not for ever.
 		e.opened = opened
-		return e.fenceErr
+		return e.cause()
 	}
 }
 
@@ -162,7 +162,7 @@ func (e *Engine) flushIndex() error {
 		case <-flushed:
 			return nil
 		case <-e.fenced:
-			return e.fenceErr
+			return e.cause()
 		case <-look.C:
 			if e.indexFull.Load() {
 				return fmt.Errorf("flush of the index: %w", store.ErrFull)

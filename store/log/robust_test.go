@@ -265,6 +265,18 @@ func TestFence(t *testing.T) {
 	}
 }
 
+// TestFenceTakesNoLock: the index tells of a failure with its own lock held, while Submit asks it with the engine's lock
+// held.
+func TestFenceTakesNoLock(t *testing.T) {
+	e := mustOpen(t, Options{Dir: "/db", FS: disk.NewSim(1)})
+	e.mu.Lock()
+	e.indexError(disk.ErrIO)
+	e.mu.Unlock()
+	if err := e.Close(); !errors.Is(err, store.ErrFenced) || !errors.Is(err, disk.ErrIO) {
+		t.Errorf("close: %v", err)
+	}
+}
+
 func TestFullDisk(t *testing.T) {
 	sim := disk.NewSim(1)
 	e := mustOpen(t, Options{Dir: "/db", FS: sim, ReserveOctets: 1 << 20})

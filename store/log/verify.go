@@ -19,7 +19,7 @@ func (e *Engine) Status(ctx context.Context) (store.Status, error) {
 		return store.Status{}, err
 	}
 	e.mu.Lock()
-	st := store.Status{Format: formatVersion, Fenced: e.fenceErr}
+	st := store.Status{Format: formatVersion, Fenced: e.cause()}
 	closed := e.closing
 	if !closed {
 		e.done.Add(1)

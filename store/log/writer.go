@@ -49,8 +49,7 @@ func (e *Engine) write() {
 func (e *Engine) take() (items []*item, ok bool) {
 	for {
 		e.mu.Lock()
-		if e.fenceErr != nil {
-			cause := e.fenceErr
+		if cause := e.cause(); cause != nil {
 			closing := e.closing
 			e.mu.Unlock()
 			e.failQueued(nil, cause)
@@ -134,7 +133,7 @@ func (e *Engine) writeItems(items []*item) error {
 func (e *Engine) endAll(items []*item, err error) error {
 	e.fence(err) // first, so that the error they get says it
 	for _, it := range items {
-		it.end(fmt.Errorf("%w (%w)", e.fenceErr, store.ErrUnknown))
+		it.end(fmt.Errorf("%w (%w)", e.cause(), store.ErrUnknown))
 	}
 	return err
 }
