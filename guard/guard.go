@@ -40,8 +40,8 @@ const MaxRecipients = 1000
 // Config says what New needs.
 type Config struct {
 	Rules         Rules
-	Contacts      Contacts     // asked about gated targets; nil: such targets are put off
-	MaxRecipients int          // accepted in one transaction; 0: MaxRecipients
+	Contacts      Contacts // asked about gated targets; nil: such targets are put off
+	MaxRecipients int      // accepted in one transaction; 0: MaxRecipients
 
 	Lists      Lists     // who is allowed and denied; nil: nobody
 	Grey       *Greylist // nil: nobody is put off for being new
@@ -49,6 +49,7 @@ type Config struct {
 	Readers    []Reader  // asked about content
 	Thresholds Thresholds
 	Own        []netip.Prefix // networks of ours, beside loopback: not greylisted
+	Abuse      *Abuse         // counts messages and guesses; nil: nobody does
 
 	Clock   func() time.Time // nil: time.Now
 	Journal mail.Journal     // is told of verdicts and their reasons; nil: each is a line of Log
@@ -101,5 +102,13 @@ type receiver struct{ c *Config }
 // Begin is of mail.Receiver.
 func (r *receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
 	ip, _ := mail.IPOf(s.RemoteAddr)
+	if a := r.c.Abuse; a != nil && s.Login.Account == "" {
+		if _, banned := a.Banned(ip); banned {
+			return nil, mail.NewReply(554, mail.Enhanced{5, 7, 1}, "You are banned here")
+		}
+		if a.Did(ctx, MessageBegun, ip) {
+			return nil, mail.NewReply(450, mail.Enhanced{4, 7, 1}, "Too many messages from you, please try again later")
+		}
+	}
 	return &transaction{c: r.c, ctx: ctx, session: s, from: from.Address, m: Message{Session: s, From: from, IP: ip}}, ctx.Err()
 }

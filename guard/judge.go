@@ -59,7 +59,9 @@ type freed struct {
 }
 
 // letIn notes that a target is freed.
-func (t *transaction) letIn(to mail.Address, promised bool) { t.free = append(t.free, freed{to, promised}) }
+func (t *transaction) letIn(to mail.Address, promised bool) {
+	t.free = append(t.free, freed{to, promised})
+}
 
 // exempt: who has logged in, and what comes by a socket of ours, is not judged.
 func (t *transaction) exempt() bool {

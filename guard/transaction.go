@@ -55,6 +55,7 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 		return err
 	}
 	refusal := verdict(&res, r.Address)
+	t.guessed(ctx, refusal)
 	if refusal == nil {
 		refusal = t.judge(ctx, &res, r.Address)
 	}
@@ -84,6 +85,18 @@ func verdict(res *Resolution, a mail.Address) *mail.Reply {
 		return mail.NewReply(550, mail.Enhanced{5, 2, 1}, "%s: account is disabled", a.Path())
 	}
 	return mail.NewReply(550, mail.Enhanced{5, 1, 1}, "%s: no such user here", a.Path())
+}
+
+// guessed counts who asks for recipients that are not there, and keeps them waiting.
+func (t *transaction) guessed(ctx context.Context, refusal *mail.Reply) {
+	switch {
+	case t.c.Abuse == nil || t.exempt():
+	case refusal == nil:
+		t.c.Abuse.Did(ctx, KnownRecipient, t.m.IP)
+	case refusal.Enhanced != mail.Enhanced{5, 2, 1}:
+		t.c.Abuse.Did(ctx, UnknownRecipient, t.m.IP)
+		t.c.Abuse.Tarpit(ctx, t.m.IP)
+	}
 }
 
 // inFolder keeps the folder that a trusted peer asked for, where the rules name none. Rules own their slice.

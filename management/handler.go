@@ -28,6 +28,7 @@ type Config struct {
 	People    People
 	Aliases   Aliases
 	Contacts  Contacts
+	Bans      Bans
 	Queue     Queue
 	House     House
 	Copies    Copies

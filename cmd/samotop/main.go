@@ -53,6 +53,7 @@ type cli struct {
 	Account     accountCmd     `cmd:"" help:"People and things that have a mailbox."`
 	Domain      domainCmd      `cmd:"" help:"Domains whose mail comes here."`
 	Alias       aliasCmd       `cmd:"" help:"Addresses that lead to others."`
+	Ban         banCmd         `cmd:"" help:"Who may not speak to this house at all."`
 	Contact     contactCmd     `cmd:"" help:"Who may write to an account."`
 	Mailbox     mailboxCmd     `cmd:"" help:"What is kept of an account's mail."`
 	Import      importCmd      `cmd:"" help:"Move mail in: from maildirs, mbox files, or another server."`

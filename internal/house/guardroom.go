@@ -2,6 +2,7 @@ package house
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -9,15 +10,32 @@ import (
 	"github.com/samotop/samotop/guard"
 )
 
-// openGuard opens the room on its database.
-func (h *House) openGuard(ctx context.Context) error {
-	engine := h.engines[evidenceDB]
-	if err := guard.OpenEvidence(ctx, engine); err != nil {
-		return engineError(filepath.Join(h.conf.Dir, evidenceDB), err)
+// openAbuse begins to count what peers do, in each process that hears them. The bans are the guard's.
+func (h *House) openAbuse(ctx context.Context) error {
+	if !h.has(Guard | MTA | MSA | Mails | Accounts) {
+		return nil
+	}
+	if h.has(Guard) {
+		if err := guard.OpenEvidence(ctx, h.engines[evidenceDB]); err != nil {
+			return engineError(filepath.Join(h.conf.Dir, evidenceDB), err)
+		}
 	}
 	c := h.conf.Guard
+	a := guard.AbuseConfig{Engine: h.engines[evidenceDB], Own: h.ownNetworks(), Connections: c.Connections, Messages: c.Messages,
+		UnknownRecipients: c.UnknownRecipients, WrongPasswords: c.WrongPasswords, Ban: c.Ban, Journal: h.events, Log: h.log.With("room", "guard")}
+	var err error
+	if h.abuse, err = guard.OpenAbuse(ctx, a); err != nil {
+		return fmt.Errorf("open guard: %w", err)
+	}
+	h.gate = newGate(h.abuse)
+	return nil
+}
+
+// openGuard opens the room on its database.
+func (h *House) openGuard(context.Context) error {
+	c := h.conf.Guard
 	h.guardDoor = guard.New(guard.Config{Rules: guardRules{h.rules}, Contacts: guardContacts{h.rules}, MaxRecipients: h.conf.MTA.MaxRecipients,
-		Thresholds: guard.Thresholds{Junk: c.Junk, Defer: c.Defer, Refuse: c.Refuse}, Own: h.ownNetworks(),
+		Thresholds: guard.Thresholds{Junk: c.Junk, Defer: c.Defer, Refuse: c.Refuse}, Own: h.ownNetworks(), Abuse: h.abuse,
 		Journal: h.events, Log: h.log.With("room", "guard")})
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/samotop/samotop/accounts"
 	"github.com/samotop/samotop/accounts/authproto"
+	"github.com/samotop/samotop/guard"
 	"github.com/samotop/samotop/internal/activation"
 	"github.com/samotop/samotop/internal/certs"
 	"github.com/samotop/samotop/internal/config"
@@ -106,6 +107,9 @@ type House struct {
 	remote                            *remoteAccounts   // nil: the accounts are here
 	login                             *authproto.Client // as remote
 	links                             []io.Closer
+
+	abuse *guard.Abuse // nil: no room of this process has a listener on TCP, nor is the guard here
+	gate  *gate        // in front of those listeners
 
 	handler *management.Handler
 	metrics *telemetry.Metrics
@@ -230,6 +234,9 @@ func (h *House) Close() error {
 	}
 	if h.mailbox != nil {
 		errs = append(errs, h.mailbox.Close())
+	}
+	if h.abuse != nil {
+		errs = append(errs, h.abuse.Close())
 	}
 	if h.accounts != nil {
 		errs = append(errs, h.accounts.Close())

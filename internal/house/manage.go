@@ -35,6 +35,9 @@ func (h *House) managementConfig() management.Config {
 		c.Transfer = &transfer.Handler{Mailbox: h.mailbox, Log: h.log.With("part", "transfer")}
 		c.Mailboxes = mailboxes{h.mailbox, directory{h.rules}}
 	}
+	if h.has(Guard) && h.abuse != nil {
+		c.Bans = bans{h.abuse}
+	}
 	if h.queue != nil {
 		c.Queue = queue{h.queue}
 	}

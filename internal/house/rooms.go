@@ -73,6 +73,9 @@ func (h *House) openRooms(ctx context.Context) error {
 		}
 		h.queueDoor = h.signedQueue()
 	}
+	if err := h.openAbuse(ctx); err != nil {
+		return err
+	}
 	if h.o.Rooms&Guard != 0 {
 		if err := h.openGuard(ctx); err != nil {
 			return err

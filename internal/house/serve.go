@@ -89,6 +89,9 @@ func (h *House) bind(ctx context.Context, services []planned) ([]service, error)
 		if p.peers {
 			l = &peerListener{Listener: l, log: h.log.With("part", "local")}
 		}
+		if p.network == "tcp" && h.gate != nil {
+			l = h.gate.listener(p.name, l)
+		}
 		out = append(out, service{name: p.name, listener: h.metrics.Listener(p.name, l), serve: p.serve, shutdown: p.shutdown})
 		h.state.listeners = append(h.state.listeners, p.name+" "+p.address)
 	}
@@ -146,6 +149,9 @@ func (h *House) run(ctx context.Context, services []service, ready func()) error
 	}
 	if h.counts != nil && h.has(MTA|Management) {
 		wg.Go(func() { h.reporting(work) })
+	}
+	if h.gate != nil {
+		wg.Go(func() { h.gate.watch(work) })
 	}
 	if h.remote != nil {
 		wg.Go(func() { h.remote.c.Follow(work) })

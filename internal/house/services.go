@@ -80,7 +80,7 @@ func (h *House) authenticator() mail.Authenticator {
 	if h.accounts == nil {
 		return h.login
 	}
-	return sasl.New(sasl.Config{
+	return h.guessed(sasl.New(sasl.Config{
 		Credentials: h.accounts, Secret: h.accounts.Secret(), ScramIterations: h.o.Hash.ScramIterations,
 		PlaintextLoopback: h.conf.Mailbox.PlaintextLoopback,
 		ServerCertificate: func(s *mail.Session) *x509.Certificate {
@@ -91,7 +91,7 @@ func (h *House) authenticator() mail.Authenticator {
 		},
 		Channel: authproto.Channel, Tokens: h.tokens(), Certificates: h.certificates(),
 		Log: h.log.With("part", "sasl"),
-	})
+	}))
 }
 
 // mta is mail from other servers: guard first, then mailbox and queue.

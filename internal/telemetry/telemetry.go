@@ -12,6 +12,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"strconv"
@@ -149,6 +150,14 @@ type conn struct {
 
 // NetConn returns the connection below, as tls.Conn does.
 func (c *conn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite lets a server hear a peer out that it sends away.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
 
 func (c *conn) Close() error {
 	if !c.closed.Swap(true) {
