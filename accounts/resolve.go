@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/mailauth/srs"
 	"github.com/samotop/samotop/store"
 )
 
@@ -20,6 +21,9 @@ func (a *Accounts) Resolve(ctx context.Context, addr mail.Address) (Resolution, 
 			return Resolution{}, nil
 		}
 		return a.resolveRole(ctx, &expansion{a: a}, a.homeDomain(), addr.Local)
+	}
+	if srs.Is(addr) {
+		return a.resolveRewritten(addr)
 	}
 	domain, ok := CanonicalDomain(addr.Domain)
 	if !ok {

@@ -14,6 +14,14 @@ const (
 	MaxPathOctets   = 512 // 256 in RFC 5321 section 4.5.3.1.3; source routes are read and dropped, so they get some room
 )
 
+// MaxRewrittenOctets is for local parts that hold another address, as those of the Sender Rewriting Scheme do (SRS0=..., see
+// package mailauth/srs): RFC 5321 section 4.5.3.1 wants limits to be avoided, and a report has to find its way back.
+const MaxRewrittenOctets = 400
+
+func isRewritten(local string) bool {
+	return len(local) > 4 && strings.EqualFold(local[:3], "SRS") && (local[3] == '0' || local[3] == '1')
+}
+
 // Address is a Mailbox of RFC 5321 section 4.1.2: Local-part "@" ( Domain / address-literal ), each as it was
 // meant, without quoting. The zero Address is the null reverse-path "<>". An Address whose Domain is empty is the
 // bare <Postmaster> of RFC 5321 section 4.5.1.
@@ -151,7 +159,7 @@ func parseMailbox(s string) (a Address, rest string, err error) {
 	if a.Local, rest, err = parseLocal(s); err != nil {
 		return Address{}, s, err
 	}
-	if len(a.Local) > MaxLocalOctets {
+	if len(a.Local) > MaxLocalOctets && !(isRewritten(a.Local) && len(a.Local) <= MaxRewrittenOctets) {
 		return Address{}, s, ErrLocalTooLong
 	}
 	if rest == "" || rest[0] != '@' {

@@ -65,6 +65,11 @@ type Config struct {
 	// put in front of it. nil: reports are not signed. Messages that come by Door are signed before they get here.
 	Sign func(ctx context.Context) Signing
 
+	// ReversePath returns the reverse-path under which a message of sender leaves to another host; via is the address here
+	// that it was sent on from, if that is known. An error puts the attempt off. nil: every message keeps its own. Our
+	// reports go to the sender himself.
+	ReversePath func(ctx context.Context, sender, via mail.Address) (mail.Address, error)
+
 	TLSReports TLSReports
 
 	Schedule Schedule
@@ -101,6 +106,7 @@ type Signing interface {
 type Limits struct {
 	MaxConnections     int           // deliveries at once, all destinations; default 100
 	MaxPerDestination  int           // connections to one destination; default 20
+	Interval           time.Duration // between two messages to one destination at least, if its route does not say; default none
 	MaxLocal           int           // deliveries to Local at once; default 32
 	MaxRecipients      int           // of one message taken; default 1000; over it 452 4.5.3
 	MaxTargets         int           // that one message may expand to; default 10,000

@@ -179,6 +179,9 @@ func (q *QM) line(name string) *line {
 		}
 		l = &line{name: name, local: name == localLine, paused: q.paused[name], state: lineState{window: initialWindow}}
 		l.hop, _ = q.routes.byName(name)
+		if l.hop.interval == 0 && !l.local {
+			l.hop.interval = q.cfg.Limits.Interval
+		}
 		q.lines[name] = l
 	}
 	return l
@@ -192,7 +195,7 @@ func (q *QM) sweepLines(all bool) {
 	now := q.now()
 	for name, l := range q.lines {
 		if l.len() == 0 && l.workers == 0 && !l.backlog && !l.loading && !l.ready && !l.paused && len(l.idle) == 0 &&
-			(all || !now.Before(l.state.until)) {
+			!now.Before(l.slot) && (all || !now.Before(l.state.until)) {
 			delete(q.lines, name)
 		}
 	}

@@ -108,6 +108,11 @@ func (q *QM) send(ctx context.Context, l *line, c *conn, es []*entry) (outs []ou
 	m := es[0].msg
 	msg := &smtp.Message{Envelope: mail.Envelope{Sender: m.row.sender, Recipients: make([]mail.Recipient, len(es))},
 		Trace: m.row.trace, Body: q.content(ctx, m), Size: m.row.size}
+	path, err := q.reversePath(ctx, es)
+	if err != nil {
+		return q.all(es, outcome{own: true, reply: *mail.AsReply(err)}), true, false
+	}
+	msg.Sender.Address = path
 	msg.Sender.Size, msg.Sender.Params, msg.Sender.HoldUntil = m.row.size, nil, time.Time{}
 	if m.row.blank && len(m.row.trace) > 0 { // the header ends here, as it did when it came
 		msg.Body, msg.Size = io.MultiReader(strings.NewReader("\r\n"), msg.Body), msg.Size+2

@@ -59,21 +59,34 @@ func cutOptions(name string) (place, options string, ok bool) {
 	return name, "", false
 }
 
-// TestRate: a route's interval holds between any two messages.
+// TestRate: a route's interval, or that of all destinations, holds between any two messages.
 func TestRate(t *testing.T) {
-	slow := func(c *Config) { c.Routes = []Route{{Domain: "far.test", To: "mx", Interval: time.Minute}} }
-	inWith(t, slow, func(w *world, q *QM) {
-		for range 5 {
-			w.send(q, "a@home.test", "x@far.test")
-		}
-		for i := range 5 {
-			synctest.Wait()
-			if n := len(w.got("x@far.test")); n != i+1 {
-				t.Errorf("%d after %d minutes", n, i)
-			}
-			time.Sleep(time.Minute)
-		}
-	})
+	for name, slow := range map[string]func(c *Config){
+		"route": func(c *Config) { c.Routes = []Route{{Domain: "far.test", To: "mx", Interval: time.Minute}} },
+		"all":   func(c *Config) { c.Limits.Interval = time.Minute },
+		"route first": func(c *Config) {
+			c.Limits.Interval, c.Routes = time.Hour, []Route{{Domain: "far.test", To: "mx", Interval: time.Minute}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWith(t, slow, func(w *world, q *QM) {
+				for range 5 {
+					w.send(q, "a@home.test", "x@far.test")
+					w.send(q, "a@home.test", "b@home.test")
+				}
+				for i := range 5 {
+					synctest.Wait()
+					if n := len(w.got("x@far.test")); n != i+1 {
+						t.Errorf("%d after %d minutes", n, i)
+					}
+					if n := len(w.box("b@home.test")); n != 5 {
+						t.Errorf("%d of 5 here", n)
+					}
+					time.Sleep(time.Minute)
+				}
+			})
+		})
+	}
 }
 
 // TestFallback: after repeated refusals another way is taken.

@@ -47,6 +47,7 @@ type site struct {
 	tlsOK   bool
 	banner  string
 	got     map[string][]string // recipient -> messages
+	from    []string            // reverse-paths of its transactions
 	conns   int
 	txs     int
 	maxOpen int
@@ -231,6 +232,7 @@ func (p *fakePeer) Send(ctx context.Context, m *smtp.Message) (*smtp.Result, err
 		return res, io.ErrUnexpectedEOF
 	}
 	p.s.txs++
+	p.s.from = append(p.s.from, m.Sender.Address.String())
 	final := mail.OK()
 	if p.s.data != nil {
 		final = p.s.data()

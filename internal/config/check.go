@@ -50,6 +50,8 @@ func (l *loader) check() *Config {
 	j := &l.raw.Journal
 	c.Journal.MaxAge = 24 * time.Hour * time.Duration(l.limit("journal.days", value(j.Days), j.Days != nil, 1, 3650))
 	c.Journal.MaxBytes = l.limit("journal.max_bytes", value(j.MaxBytes), j.MaxBytes != nil, 1<<20, 1<<40)
+	c.QM = l.qm()
+	c.HTTPS = l.https(c.Hostname)
 	l.twice(c)
 	c.OAuth = l.oauth()
 	c.Routes = l.allRoutes()
@@ -226,7 +228,7 @@ func (l *loader) listen(key string, given *[]string, schemes []string, defaults 
 		scheme, addr, ok := strings.Cut(s, "://")
 		if !ok {
 			scheme, addr = schemes[0], s
-			if strings.HasSuffix(scheme, "s") {
+			if strings.HasSuffix(scheme, "s") && len(schemes) > 1 {
 				scheme = schemes[1]
 			}
 		}
@@ -257,7 +259,7 @@ func (l *loader) twice(c *Config) {
 	for _, room := range []struct {
 		key string
 		ls  []Listen
-	}{{"mta.listen", c.MTA.Listen}, {"msa.listen", c.MSA.Listen}, {"mailbox.listen", c.Mailbox.Listen}} {
+	}{{"mta.listen", c.MTA.Listen}, {"msa.listen", c.MSA.Listen}, {"mailbox.listen", c.Mailbox.Listen}, {"https.listen", c.HTTPS.Listen}} {
 		for _, x := range room.ls {
 			hp := x.HostPort()
 			if first, ok := seen[hp]; ok {

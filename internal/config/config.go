@@ -56,6 +56,8 @@ type Config struct {
 	OAuth    OAuth `json:",omitzero"`
 	Reports  Reports
 	Guard    Guard `json:",omitzero"`
+	QM       QM
+	HTTPS    HTTPS `json:",omitzero"`
 	Routes   []Route
 	Metrics  Metrics           `json:",omitzero"`
 	Links    map[string]string `json:",omitempty"` // where rooms of other processes are: paths of sockets; see Link

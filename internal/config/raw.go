@@ -12,6 +12,7 @@ type raw struct {
 	OAuth    rawOAuth   `toml:"oauth"`
 	Reports  rawReports `toml:"reports"`
 	QM       rawQM      `toml:"qm"`
+	HTTPS    rawHTTPS   `toml:"https"`
 	Links    rawLinks   `toml:"links"`
 	Metrics  rawMetrics `toml:"metrics"`
 	Guard    rawGuard   `toml:"guard"`
@@ -71,10 +72,6 @@ type rawReports struct {
 type rawJournal struct {
 	Days     *int64 `toml:"days"`
 	MaxBytes *int64 `toml:"max_bytes"`
-}
-
-type rawQM struct {
-	Route []rawRoute `toml:"route"`
 }
 
 type rawRoute struct {
@@ -144,6 +141,8 @@ func (r *raw) merge(later *raw) {
 	r.Guard.merge(&later.Guard)
 	over(&r.Journal.Days, later.Journal.Days)
 	over(&r.Journal.MaxBytes, later.Journal.MaxBytes)
+	r.QM.merge(&later.QM)
+	r.HTTPS.merge(&later.HTTPS)
 	l, m := &r.Links, &later.Links
 	for _, p := range [][2]**string{
 		{&l.Accounts, &m.Accounts}, {&l.Rules, &m.Rules}, {&l.Guard, &m.Guard}, {&l.Mailbox, &m.Mailbox}, {&l.MTA, &m.MTA},

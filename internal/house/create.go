@@ -238,6 +238,11 @@ listen = ["imap://{{.Listen}}:{{port 143}}", "imaps://{{.Listen}}:{{port 993}}",
 # claim = "email" # which claim holds the address of the account
 # scope = "mail" # what mail programs should ask for; default: nothing is told
 
+[qm] # mail on its way to other servers
+# srs = true # what an alias or list sends on leaves under a path of ours (SRS), so that SPF does not take us for a forger
+# max_connections = 100 # at once; of them to one destination: max_connections_per_destination = 20
+# interval = "0s" # between two messages to one destination at least
+
 # Where mail that our people send, or that an alias sends on, goes; the first match wins, otherwise the MX records
 # of its domain are asked.
 # [[qm.route]]

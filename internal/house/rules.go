@@ -20,6 +20,7 @@ type accountsRoom interface {
 	Decide(ctx context.Context, q accounts.Question) (accounts.Decision, error)
 	Unproven(ctx context.Context, to mail.Address) (accounts.Decision, error)
 	WroteTo(ctx context.Context, account string, to []mail.Address) error
+	ReversePath(ctx context.Context, sender, via mail.Address) (mail.Address, error)
 }
 
 var (
@@ -52,6 +53,7 @@ func methods(a accountsRoom) map[string]ruleproto.Method {
 		"wrote-to": ruleproto.Handle(func(ctx context.Context, q wroteTo) (struct{}, error) {
 			return struct{}{}, a.WroteTo(ctx, q.Account, q.To)
 		}),
+		"reverse-path": reversePathMethod(a),
 		"may-send-as": ruleproto.Handle(func(ctx context.Context, q sendAs) (bool, error) {
 			return a.MaySendAs(ctx, q.Account, q.From)
 		}),
