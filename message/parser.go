@@ -19,6 +19,9 @@ type Parser struct {
 	last  lineEnd
 	cur   line
 
+	onBody   func(part *Part, b []byte) // nil: nobody looks on
+	lineTold bool                       // of the current line, whose beginning was shown to onBody
+
 	head     []byte // header block being collected
 	headMark int    // its length at the start of the current line
 	headOver bool   // it met a limit: nothing is added any more
@@ -45,6 +48,11 @@ func NewParser(l Limits) *Parser {
 	p.push(p.root, false)
 	return p
 }
+
+// OnBody sets a function that is shown the octets of bodies while they pass, delimiters left out, each with the part that it
+// is of: the whole of a leaf, the preamble and the epilogue of a multipart. A line end that belongs to the delimiter after it
+// is shown with the body before it. It must not keep b, and is to be set before the first Write.
+func (p *Parser) OnBody(fn func(part *Part, b []byte)) { p.onBody = fn }
 
 // Parse reads a message to its end. The structure of what was read is returned also with an error, which is r's.
 func Parse(r io.Reader, l Limits) (*Part, error) {
@@ -109,6 +117,9 @@ func (p *Parser) body(b []byte) (at int) {
 		return 0
 	}
 	b = b[:r.at]
+	if p.onBody != nil {
+		p.onBody(p.top().part, b)
+	}
 	p.last = lineEnd{p.pos + int64(r.at-1-r.cr), r.empty}
 	p.pos += int64(r.at)
 	p.lines += int64(r.lines)
@@ -166,10 +177,29 @@ func (p *Parser) top() *frame { return &p.stack[len(p.stack)-1] }
 
 // piece takes a piece of a line that does not stand in one Write.
 func (p *Parser) piece(b []byte) {
+	had := len(p.cur.prefix)
 	p.cur.add(b, p.limits.BoundaryBytes+4)
 	if p.inHeader {
 		p.keep(b)
+	} else if p.onBody != nil {
+		p.show(b[len(p.cur.prefix)-had:])
 	}
+}
+
+// show tells onBody of a line that comes in pieces, as soon as it is too long for a delimiter; rest is what does not stand
+// in its prefix.
+func (p *Parser) show(rest []byte) {
+	if len(rest) == 0 {
+		return
+	}
+	if !p.lineTold {
+		if i, _ := p.delimiter(p.cur.prefix); i >= 0 {
+			return
+		}
+		p.lineTold = true
+		p.onBody(p.top().part, p.cur.prefix)
+	}
+	p.onBody(p.top().part, rest)
 }
 
 // endLine handles the line that is complete now; text is the line, or its beginning if it came in pieces.
@@ -180,6 +210,9 @@ func (p *Parser) endLine(text []byte) {
 	} else {
 		if p.inHeader && !p.cur.split {
 			p.keep(text)
+		}
+		if !p.inHeader && !p.lineTold && p.onBody != nil {
+			p.onBody(p.top().part, text)
 		}
 		p.top().part.Facts.line(&p.cur)
 		p.pos += n
@@ -194,6 +227,7 @@ func (p *Parser) endLine(text []byte) {
 		}
 	}
 	p.last = lineEnd{p.pos - eol, n == eol}
+	p.lineTold = false
 	p.cur.reset()
 }
 

@@ -1,0 +1,71 @@
+package junk_test
+
+import (
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/simplifiedchinese"
+)
+
+var testHam = []generator{
+	{name: "support en", from: []string{"Helpdesk", "~ from support"}, domains: []string{"support.example.com", "tickets.example.com"},
+		subjects: []string{"[Ticket ####] printer on the second floor", "Re: cannot open the attachment", "Your request was closed"},
+		lines: []string{"Hello ~, we have looked into your question about the printer.", "The driver was out of date; after the update it prints again.", "If the trouble comes back, reply to this message and the ticket is opened again.", "Which version of the program do you use, and what does it say when it fails?",
+			"A technician will come on Wednesday between nine and eleven.", "Your password expires in ## days; you can change it on any computer in the office.", "Kind regards, the helpdesk"}},
+	{name: "travel de", from: []string{"Reisebüro Sonne", "Bahn Buchung"}, domains: []string{"reise.example.de", "bahn.example.de"}, charset: charmap.ISO8859_1, label: "iso-8859-1",
+		subjects: []string{"Ihre Buchung #####: {Hamburg|Wien|Zürich}", "Änderung Ihrer Verbindung", "Erinnerung an Ihre Reise am ##.##."},
+		lines: []string{"Sehr geehrter Herr ~, hiermit bestätigen wir Ihre Buchung.", "Der Zug fährt um ##:## Uhr von Gleis # ab.", "Ihr Zimmer ist vom ##. bis zum ##. August reserviert, Frühstück inbegriffen.", "Wegen Bauarbeiten verspätet sich Ihre Verbindung um etwa ## Minuten.",
+			"Der Preis von ###,## Euro wurde von Ihrer Karte abgebucht.", "Wir wünschen Ihnen eine angenehme Reise.", "Eine Stornierung ist bis drei Tage vorher möglich."}},
+	{name: "school fr", from: []string{"École du Parc", "~ Bernard"}, domains: []string{"ecole.example.fr"}, charset: charmap.Windows1252, label: "windows-1252",
+		subjects: []string{"Réunion des parents le {mardi|jeudi}", "Sortie de la classe de ~", "Cantine : menu de la semaine"},
+		lines: []string{"Chers parents, la réunion aura lieu jeudi à dix-huit heures dans la salle polyvalente.", "Les élèves visiteront le musée ; prévoyez un pique-nique et des chaussures confortables.", "Merci de rendre l'autorisation signée avant vendredi.", "La maîtresse de ~ sera absente la semaine prochaine.",
+			"Le menu de la cantine est affiché à l'entrée de l'école.", "Bien cordialement, la directrice", "Les cours de piano reprennent en octobre."}},
+	{name: "club en", from: []string{"~ via rowing list", "Rowing club"}, domains: []string{"rowing.example.org"},
+		subjects: []string{"[rowing] training on {Saturday|Sunday}", "[rowing] who has the key of the boat house?", "[rowing] annual dinner"},
+		lines: []string{"The water is low this week, so we train on the lake instead.", "Who took the key of the boat house? The door was locked this morning.", "The annual dinner is on the twelfth; tell ~ whether you eat meat or fish.", "We need two more people for the eight at the regatta in June.",
+			"Subscriptions of $## for the year are due, pay ~ or by transfer to the club.", "Bring warm clothes, it was cold on the river yesterday.", "See you at the dock, ~"}},
+	{name: "doctor ja", from: []string{"山田クリニック", "鈴木"}, domains: []string{"clinic.example.jp"}, charset: japanese.EUCJP, label: "euc-jp",
+		subjects: []string{"ご予約の確認", "同窓会のご案内", "写真を送ります"},
+		lines:    []string{"ご予約ありがとうございます。診察は金曜日の午前十時です。", "当日は保険証をお持ちください。", "同窓会は駅前の店で六時から始まります。", "先週の旅行の写真を送ります。山がとてもきれいでした。", "都合が悪くなりましたら前日までにお電話ください。", "またお会いできるのを楽しみにしています。"}},
+	{name: "neighbours ru", from: []string{"Ольга", "Управляющая компания"}, domains: []string{"dom.example.ru"}, charset: charmap.Windows1251, label: "windows-1251",
+		subjects: []string{"Отключение воды {в среду|в пятницу}", "собрание жильцов", "Re: рецепт пирога"},
+		lines:    []string{"Уважаемые жильцы, в среду с девяти до трёх не будет горячей воды.", "Собрание пройдёт во дворе в семь вечера.", "Рецепт простой: мука, яйца, сахар и яблоки.", "Соседи просят не ставить велосипеды в коридоре.", "Кот нашёлся, он сидел на чердаке.", "Спасибо, что полили цветы, пока нас не было."}},
+	{name: "colleague zh", from: []string{"王伟", "李老师"}, domains: []string{"daxue.example.cn"}, charset: simplifiedchinese.GBK, label: "gbk",
+		subjects: []string{"下周的课程安排", "论文修改意见", "周末爬山"},
+		lines:    []string{"老师您好，论文已经修改完毕，请您再看一遍。", "下周的课程改到星期四下午，教室不变。", "周末我们去爬山，你有时间一起去吗？", "实验数据放在附件里，图三需要重新画。", "谢谢你上次的帮助，孩子们都很喜欢那本书。"}},
+	{name: "shopping en", from: []string{"Garden Store", "Ticket office"}, domains: []string{"garden.example.com", "theatre.example.com"},
+		subjects: []string{"Order ##### has shipped", "Your tickets for {Hamlet|the concert}", "Receipt for your purchase of $##.##"},
+		lines: []string{"Thank you for your order of two apple trees and a bag of soil.", "It left our store today and should reach you by Friday.", "Here are your tickets; show the code at the entrance.", "We charged $##.## to the card that ends in ####.", "The doors open at seven, the play begins at eight.",
+			"You may return plants in their pots for thirty days.", "Spring sale: 20% off all roses until Sunday."}},
+}
+
+var testSpam = []generator{
+	{name: "supplements en", from: []string{"Dr. Health", "Natural Weight Loss"}, domains: []string{"slim###.example.click", "keto-##.example.biz"},
+		subjects: []string{"Doctors are shocked: lose ## pounds", "Last chance: {50|60}% discount", "Your free trial bottle"},
+		lines: []string{"Burn fat fast and lose weight with our miracle pills, guaranteed!", "Order your free bottle today, limited time offer.", "Click here now to save up to ##% off the regular price.", "No exercise, no diet, 100% natural, satisfaction guaranteed or your money back.",
+			"Men: boost your performance in bed, buy now without a prescription.", "Discreet shipping worldwide, order before midnight!"}},
+	{name: "inheritance en", from: []string{"Mrs. ~ Johnson", "United Compensation Office"}, domains: []string{"office##.example.cc", "mail-finance.example.info"},
+		subjects: []string{"Dear beloved, your compensation fund", "URGENT REPLY NEEDED", "Re: claim your inheritance of $#,000,000"},
+		lines: []string{"Dear beloved friend, I am a widow suffering from cancer and my late husband left $##.# million dollars.", "I want to transfer this fund to you for charity, you will keep ##% for yourself.", "Kindly reply with your full name, telephone number and bank account for the claim.",
+			"The bank has approved your compensation, this transaction is risk free.", "Keep this confidential until the money is in your account.", "God bless you and your family, I await your urgent response."}},
+	{name: "loans de", from: []string{"Kredit Sofort", "Gewinnspiel"}, domains: []string{"kredit##.example.click", "gewinn###.example.bet"}, charset: charmap.ISO8859_15, label: "iso-8859-15",
+		subjects: []string{"Kredit bis ##.000€ ohne Schufa", "Glückwunsch! Ihr Gewinn wartet", "Nur heute: ### Freispiele"},
+		lines: []string{"Brauchen Sie Geld? Sofort Kredit ohne Schufa und ohne Bonität, garantiert!", "Herzlichen Glückwunsch, Ihr Gewinn von ####€ wartet auf Sie.", "Klicken Sie jetzt und sichern Sie sich Ihren Bonus, gratis und ohne Einzahlung.", "Verdienen Sie Geld von zu Hause aus, bis zu ####€ pro Tag.",
+			"Dieses Angebot gilt nur heute, jetzt anmelden!", "Günstig ohne Rezept kaufen, Versand diskret."}},
+	{name: "bank fr", from: []string{"Votre Banque", "Assistance Compte"}, domains: []string{"compte-verif##.example.top"}, charset: charmap.ISO8859_15, label: "iso-8859-15",
+		subjects: []string{"Votre carte a été bloquée", "Action requise : confirmez votre compte", "Vous avez gagné"},
+		lines: []string{"Cher client, suite à une activité inhabituelle, votre carte bancaire a été suspendue.", "Cliquez sur le lien ci-dessous pour confirmer vos informations sous 24 heures.", "Votre compte sera fermé sans réponse de votre part.", "Félicitations ! Vous avez gagné un bon de ###€, cliquez ici pour le recevoir gratuitement.",
+			"Profitez maintenant de cette offre limitée.", "Un remboursement de ###€ est en attente sur votre compte."}},
+	{name: "card ja", from: []string{"カード会社", "サポートセンター"}, domains: []string{"kakunin###.example.xyz"}, charset: japanese.ShiftJIS, label: "shift_jis",
+		subjects: []string{"【重要】カードの利用停止について", "【緊急】ご確認ください", "無料プレゼント当選"},
+		lines:    []string{"お客様のクレジットカードが不正利用された疑いがあります。", "今すぐ下記のリンクから情報を確認してください。", "確認がない場合、アカウントは停止されます。", "おめでとうございます、無料プレゼントに当選しました。", "簡単に稼げる副業で、毎日の収入を保証。", "今すぐ無料で登録、期間限定です。"}},
+	{name: "earnings ru", from: []string{"Бонус", "Доход онлайн"}, domains: []string{"bonus###.example.click"}, charset: charmap.KOI8R, label: "koi8-r",
+		subjects: []string{"Ваш бонус ждёт", "Заработок в день #### рублей", "Кредит всем"},
+		lines:    []string{"Получите бонус в казино прямо сейчас, жми на ссылку!", "Заработок без вложений, деньги каждый день.", "Поздравляем, ваш приз ждёт, перейдите по ссылке и получите его сегодня.", "Кредит без отказа всем, деньги за пять минут.", "Девушки из вашего города хотят знакомства.", "Скидка ##% только сегодня, успей купить!"}},
+	{name: "jobs zh", from: []string{"贷款中心", "兼职"}, domains: []string{"daikuan###.example.top"}, charset: simplifiedchinese.GBK, label: "gbk",
+		subjects: []string{"无抵押贷款", "兼职日赚千元", "代开各地发票"},
+		lines:    []string{"急用钱？无需抵押，低息贷款当天放款。", "诚招网上兼职，轻松日赚千元，欢迎咨询。", "代开各类发票，正规可靠，点数优惠。", "恭喜您获得奖金，请点击链接领取。", "联系电话微信同号，欢迎来电。"}},
+	{name: "crypto en", from: []string{"Bitcoin Profit", "Security Department"}, domains: []string{"profit###.example.xyz", "account-verify##.example.top"},
+		subjects: []string{"Double your {bitcoin|money} in 24 hours", "FINAL WARNING: account suspended", "You have ($###) pending, claim now"},
+		lines: []string{"Earn guaranteed profit every day with bitcoin, no experience needed!", "Your account has been limited, click the link below to verify your password.", "Failure to confirm your identity within 24 hours leads to permanent suspension.", "Make $#### a day working from home, act now.", "Claim your prize of $#,### today, congratulations!",
+			"Invest today, limited places available."}},
+}
