@@ -4,7 +4,7 @@
 GO ?= go
 TESTFLAGS ?=
 
-.PHONY: test race vet build lint fuzz nightly bench
+.PHONY: test race vet build lint fuzz nightly bench deb container
 
 test: vet
 	$(GO) test $(TESTFLAGS) ./...
@@ -34,3 +34,11 @@ nightly:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# A package for Debian and what is like it, into build/: the same commit gives the same octets.
+deb:
+	GO="$(GO)" dist/deb/build.sh build
+
+# An OCI image into build/samotop.tar, for podman, buildah or docker load; see dist/container.
+container:
+	GO="$(GO)" dist/container/build.sh build

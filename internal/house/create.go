@@ -68,7 +68,9 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 	done, err := o.build(ctx, dir, text, hostname, domain)
 	if err != nil {
 		for _, n := range ours {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, n)))
+			if n != config.SpoolDir { // which may have been there before
+				err = errors.Join(err, os.RemoveAll(filepath.Join(dir, n)))
+			}
 		}
 		return nil, err
 	}
@@ -78,10 +80,14 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 // ours is what a house keeps in its directory, beside the drop-ins, which belong to the owner from the beginning.
 var ours = []string{config.FileName, config.TLSDir, config.DKIMDir, config.RunDir, config.SpoolDir, accountsDB, mailsDB, queueDB, journalDB, evidenceDB}
 
-// emptyEnough refuses a directory with databases whose configuration is gone.
+// emptyEnough refuses a directory with databases whose configuration is gone. Empty directories may be there, where volumes are
+// mounted, and so may dropped mail.
 func emptyEnough(dir string) error {
 	for _, n := range ours {
-		if _, err := os.Stat(filepath.Join(dir, n)); err == nil {
+		if n == config.SpoolDir {
+			continue
+		}
+		if left, err := os.ReadDir(filepath.Join(dir, n)); err == nil && len(left) > 0 {
 			return fmt.Errorf("%s: holds %s but no %s: the rest of another house; nothing was changed; put its %s back, or name another directory with --dir",
 				dir, n, config.FileName, config.FileName)
 		}
