@@ -222,7 +222,7 @@ func BenchmarkDeliverLog(b *testing.B) {
 	for _, accounts := range []int{1, 100} {
 		b.Run(fmt.Sprint(accounts), func(b *testing.B) {
 			ctx := context.Background()
-			e, err := log.Open(ctx, log.Options{Dir: b.TempDir() + "/db"})
+			e, err := log.Open(ctx, log.Options{Dir: b.TempDir() + "/db", SieveKinds: []byte(SieveKinds)})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -67,6 +67,10 @@ const (
 	kindPostings = 'f'
 )
 
+// SieveKinds are the kinds of rows that each delivery asks for and hardly ever finds: whether there is such a body, such a
+// Message-ID, such a delivery id. An engine may know of most of them without looking (log.Options.SieveKinds).
+const SieveKinds = string(kindBody) + string(kindMsgID) + string(kindDelivery)
+
 // kindsOfAccount are those whose keys begin with kind A, so that one range delete each removes an account.
 var kindsOfAccount = [...]byte{kindBox, kindName, kindSub, kindKeywords, kindChunk, kindSmall, kindSummary, kindHeader, kindSort,
 	kindLog, kindEmail, kindThread, kindMsgID, kindDoomed, kindIndex, kindPostings,

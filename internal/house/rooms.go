@@ -22,10 +22,12 @@ import (
 // openLog opens the embedded engine.
 func (h *House) openLog(ctx context.Context, name string) (store.Engine, error) {
 	o := log.Options{Dir: filepath.Join(h.conf.Dir, name), Logger: h.log.With("database", name)}
-	if name == accountsDB { // small, and changed by hand
+	switch name {
+	case mailsDB:
+		o.SieveKinds = []byte(mailbox.SieveKinds)
+	case accountsDB: // small, and changed by hand
 		o.MemtableOctets, o.CacheOctets = 4<<20, 8<<20
-	}
-	if name == journalDB { // written all the time, hardly read
+	case journalDB: // written all the time, hardly read
 		o = log.Small(o.Dir)
 		o.Logger, o.MemtableOctets = h.log.With("database", name), 16<<20 // fewer, larger tables to merge
 	}

@@ -40,7 +40,7 @@ func (e *Engine) applyGroup(g *group) error {
 func (e *Engine) settle(g *group) {
 	e.mu.Lock()
 	for _, p := range g.batches {
-		e.overlay.settle(p.enc.keys, p.first, p.next)
+		e.overlay.settle(p.enc.keys, p.first, p.next, false)
 	}
 	e.mu.Unlock()
 	for _, p := range g.batches {

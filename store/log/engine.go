@@ -37,6 +37,7 @@ type Engine struct {
 	closing bool
 	pos     store.Pos
 	overlay overlay
+	sieve   *sieve
 	queue   []*item
 	queued  int64
 	room    chan struct{} // closed when the queue has room again; nil while it has
@@ -80,6 +81,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e := &Engine{o: o, log: o.Logger, fenced: make(chan struct{}), work: make(chan struct{}, 1),
 		groups: make(chan *group, 2), pokes: make(chan struct{}, 1), stopKeep: make(chan struct{}),
 		closeIndex: make(chan struct{}), compact: newScheduler()}
+	e.sieve = newSieve(e)
 	if err := e.open(ctx); err != nil {
 		e.abandon()
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
@@ -151,6 +153,25 @@ func (e *Engine) cause() error {
 
 // Fenced is closed when the engine fences itself; Status says why. A server should exit.
 func (e *Engine) Fenced() <-chan struct{} { return e.fenced }
+
+// enterBackground is for what runs until it ends by itself; false when the engine is closing. Who gets true calls
+// e.done.Done.
+func (e *Engine) enterBackground() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped() != nil {
+		return false
+	}
+	e.done.Add(1)
+	return true
+}
+
+// ending reports whether background work should end.
+func (e *Engine) ending() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stopped() != nil
+}
 
 // stopped needs the lock.
 func (e *Engine) stopped() error {

@@ -47,6 +47,11 @@ type Options struct {
 	MemtableOctets int
 	// CacheOctets is the size of the index's block cache; default 32 MiB.
 	CacheOctets int64
+	// SieveKinds are first octets of keys that are mostly asked for in vain, before they are put: a filter in memory
+	// then answers without a look into the index. None: no filter.
+	SieveKinds []byte
+	// SieveOctets bounds that filter, which takes 1.5 octets for each key; beyond it it gets coarse. Default 64 MiB.
+	SieveOctets int64
 	// ReserveOctets of free space are kept for deleting; default twice MemtableOctets, at least 64 MiB.
 	ReserveOctets int64
 	// ViewTime is how long a View may last; default 30 s.
@@ -87,6 +92,7 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.FlushLogOctets, 128<<20)
 	def(&o.MemtableOctets, 64<<20)
 	def(&o.CacheOctets, 32<<20)
+	def(&o.SieveOctets, 64<<20)
 	def(&o.ReserveOctets, max(64<<20, 2*int64(o.MemtableOctets)))
 	def(&o.ViewTime, 30*time.Second)
 	def(&o.ViewRows, 16<<20)

@@ -74,6 +74,11 @@ func (e *Engine) submit(ctx context.Context, b *store.Batch, bodies []*staged) (
 			return nil, fmt.Errorf("key %q: %w", b.Asserts[i].Key, store.ErrConflict)
 		}
 	}
+	for i := range b.Ops {
+		if b.Ops[i].Kind == store.OpPut {
+			e.sieve.enter(b.Ops[i].Key)
+		}
+	}
 	e.pos++
 	p.pos = e.pos
 	p.first, p.next = e.overlay.add(b, enc)
@@ -139,6 +144,9 @@ func (e *Engine) holds(a *store.Assert) (bool, error) {
 		}
 		return c.placed && bytes.Equal(c.value, a.Value), nil
 	}
+	if e.sieve.absent(a.Key) {
+		return a.Absent, nil
+	}
 	var buf [64]byte
 	v, closer, err := e.db.Get(rowKey(buf[:0], a.Key))
 	if isNotFound(err) {
@@ -202,7 +210,7 @@ func (e *Engine) failQueued(items []*item, cause error) {
 	e.makeRoom()
 	for _, it := range items {
 		if it.batch != nil {
-			e.overlay.settle(it.batch.enc.keys, it.batch.first, it.batch.next)
+			e.overlay.settle(it.batch.enc.keys, it.batch.first, it.batch.next, true)
 		}
 	}
 	e.mu.Unlock()

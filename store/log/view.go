@@ -88,6 +88,9 @@ func (r *reader) Get(ctx context.Context, key []byte) ([]byte, error) {
 	if err := r.check(ctx, 1); err != nil {
 		return nil, err
 	}
+	if r.e.sieve.absent(key) {
+		return nil, store.ErrNotFound
+	}
 	var buf [128]byte
 	return r.e.get(r.snap, rowKey(buf[:0], key))
 }
@@ -100,6 +103,9 @@ func (r *reader) GetMulti(ctx context.Context, keys [][]byte) ([][]byte, error) 
 	values := make([][]byte, len(keys))
 	var buf []byte
 	for i, k := range keys {
+		if r.e.sieve.absent(k) {
+			continue
+		}
 		buf = rowKey(buf[:0], k)
 		v, err := r.e.get(r.snap, buf)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
