@@ -105,21 +105,22 @@ func NewFilter(w io.Writer, ids ...string) *Filter { return &Filter{w: w, ids: i
 // Removed returns how many fields were taken out so far.
 func (f *Filter) Removed() int { return f.removed }
 
-// Write takes the next octets of the message. Errors are those of the writer.
+// Write takes the next octets of the message. Errors are those of the writer. What stays is written in as few pieces as
+// possible: everything between two fields that are taken out.
 func (f *Filter) Write(p []byte) (int, error) {
 	n := len(p)
-	for len(p) > 0 {
-		if f.state == inBody {
-			if _, err := f.w.Write(p); err != nil {
-				return 0, err
-			}
-			return n, nil
-		}
+	for len(p) > 0 && f.state != inBody {
 		took, err := f.step(p)
 		if err != nil {
 			return 0, err
 		}
 		p = p[took:]
+	}
+	if len(p) == 0 {
+		return n, nil
+	}
+	if _, err := f.w.Write(p); err != nil {
+		return 0, err
 	}
 	return n, nil
 }
@@ -134,37 +135,58 @@ func (f *Filter) Close() error {
 
 // step takes some of p.
 func (f *Filter) step(p []byte) (int, error) {
-	switch f.state {
-	case passing:
-		return f.pass(p)
-	case atLine:
-		f.state = atName
-		if p[0] == ' ' || p[0] == '\t' {
-			f.state = passing
-		}
-		return 0, nil
-	case ours:
+	if f.state == ours {
 		return f.hold(p)
 	}
-	return f.name(p)
-}
-
-func (f *Filter) pass(p []byte) (int, error) {
-	n := len(p)
-	for at := 0; at < n; { // as many whole lines of this field as there are
-		i := bytes.IndexByte(p[at:], '\n')
-		if i < 0 {
-			break
-		}
-		at += i + 1
-		if at == n {
-			f.state = atLine
-		} else if p[at] != ' ' && p[at] != '\t' {
-			f.state, n = atName, at
-		}
+	if len(f.held) > 0 {
+		return f.name(p)
+	}
+	n := f.pass(p)
+	if n == 0 {
+		return f.name(p)
 	}
 	_, err := f.w.Write(p[:n])
 	return n, err
+}
+
+// pass returns how much of p belongs to other fields, or to the body. Where that ends within p, the beginning of a field
+// follows about which more has to be known.
+func (f *Filter) pass(p []byte) int {
+	at := 0
+	for at < len(p) {
+		switch f.state {
+		case atLine:
+			f.state = atName
+			if p[at] == ' ' || p[at] == '\t' {
+				f.state = passing
+			}
+		case atName:
+			end := other(p[at:])
+			if end == 0 {
+				return at
+			}
+			f.state = passing
+			at += end
+		default:
+			i := bytes.IndexByte(p[at:], '\n')
+			if i < 0 {
+				return len(p)
+			}
+			f.state = atLine
+			at += i + 1
+		}
+	}
+	return at
+}
+
+// other returns the length of the name of a field, with the colon, that is certainly not Authentication-Results; 0 if it
+// may be, or cannot be told.
+func other(p []byte) int {
+	i := bytes.IndexByte(p[:min(len(p), 4*len(FieldName)-1)], ':')
+	if i <= 0 || p[0]|0x20 == FieldName[0]|0x20 || bytes.IndexByte(p[:i], '\n') >= 0 {
+		return 0
+	}
+	return i + 1
 }
 
 // name reads the beginning of a line, until it is clear what it is.
