@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"strings"
 	"sync"
@@ -39,7 +38,7 @@ const (
 
 	maxEventText   = 2 << 10 // octets of one text
 	maxEventFacts  = 40
-	maxEventBatch  = 2000
+	maxEventBatch  = 2000        // in memory, before they are written at once
 	journalBucket  = 6 * 60 * 60 // seconds: what is forgotten together
 	maxWhyEvents   = 1000
 	maxWhyMessages = 50
@@ -49,19 +48,23 @@ const (
 // Record never waits: what does not fit into memory is dropped and counted. An event is lost if the power fails before it
 // was flushed; mail never is.
 //
-// Rows: "e" bucket seq -> event; "i" bucket hash seq -> nothing, where hash is of one thing that can be asked for;
-// "s" bucket -> octets. A bucket is six hours, so that forgetting is three ranges; seq is the time in microseconds, made
-// unique.
+// Events are written in blocks (block.go). A bucket is six hours, so that forgetting is three ranges.
 type Journal struct {
 	cfg     JournalConfig
-	in      chan mail.Event
-	flush   chan chan struct{}
 	dropped atomic.Int64
+	flush   chan chan struct{}
+	wake    chan struct{} // of capacity 1: the queue is no longer empty, or is long
 	stop    context.CancelFunc
 	done    chan struct{}
 
-	last    uint64           // seq of the last event; of the writer
-	buckets map[uint32]int64 // octets of each; of the writer
+	mu    sync.Mutex
+	queue []mail.Event
+	spare []mail.Event
+
+	// Of the writer.
+	last    uint64 // seq of the last block
+	open    block
+	buckets map[uint32]int64 // octets of each
 	total   int64
 	told    int64 // dropped events that the log has been told of
 	full    sync.Once
@@ -92,7 +95,10 @@ func OpenJournal(ctx context.Context, cfg JournalConfig) (*Journal, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	j := &Journal{cfg: cfg, in: make(chan mail.Event, cfg.MaxQueue), flush: make(chan chan struct{}), done: make(chan struct{}), buckets: map[uint32]int64{}}
+	j := &Journal{cfg: cfg, flush: make(chan chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{}), buckets: map[uint32]int64{}}
+	if err := j.dropOld(ctx); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
 	if err := j.seed(ctx); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
@@ -100,6 +106,23 @@ func OpenJournal(ctx context.Context, cfg JournalConfig) (*Journal, error) {
 	j.stop = stop
 	go j.run(run)
 	return j, nil
+}
+
+// dropOld removes what a journal of before version 1 wrote: a row for each event, and one for each of its terms.
+func (j *Journal) dropOld(ctx context.Context) error {
+	old := false
+	err := j.cfg.Engine.View(ctx, func(r store.Reader) error {
+		for _, err := range r.Scan(ctx, []byte("e"), []byte("f"), false) {
+			old = err == nil
+			return err
+		}
+		return nil
+	})
+	if err != nil || !old {
+		return err
+	}
+	return store.Commit(ctx, j.cfg.Engine, &store.Batch{Ops: []store.Op{store.DeleteRange([]byte("e"), []byte("f")),
+		store.DeleteRange([]byte("i"), []byte("j")), store.DeleteRange([]byte("s"), []byte("t"))}})
 }
 
 // seed reads how much there is.
@@ -116,7 +139,7 @@ func (j *Journal) seed(ctx context.Context) error {
 			j.buckets[binary.BigEndian.Uint32(kv.Key[1:])] = n
 			j.total += n
 		}
-		for kv, err := range r.Scan(ctx, []byte("e"), []byte("f"), true) {
+		for kv, err := range r.Scan(ctx, []byte{kindBlock}, []byte{kindBlock + 1}, true) {
 			if err != nil {
 				return err
 			}
@@ -135,10 +158,20 @@ func (j *Journal) Record(_ context.Context, e mail.Event) {
 		e.Time = j.cfg.Clock()
 	}
 	e.Facts = append([]mail.Fact(nil), e.Facts[:min(len(e.Facts), maxEventFacts)]...) // a session's facts change
-	select {
-	case j.in <- e:
-	default:
+	j.mu.Lock()
+	n := len(j.queue)
+	if n < j.cfg.MaxQueue {
+		j.queue = append(j.queue, e)
+	}
+	j.mu.Unlock()
+	switch {
+	case n >= j.cfg.MaxQueue:
 		j.dropped.Add(1)
+	case n == 0 || n == maxEventBatch:
+		select {
+		case j.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -170,50 +203,55 @@ func (j *Journal) Close() error {
 	return nil
 }
 
-// run gathers events and writes them together.
+// run writes what was recorded, FlushTime after the first event or once there are many.
 func (j *Journal) run(ctx context.Context) {
 	defer close(j.done)
-	tick := time.NewTicker(j.cfg.FlushTime)
-	defer tick.Stop()
-	var batch []mail.Event
-	write := func() {
-		if len(batch) > 0 {
-			j.write(batch)
-			batch = batch[:0]
-		}
-	}
+	late := time.NewTimer(j.cfg.FlushTime)
+	late.Stop()
 	for {
 		select {
-		case e := <-j.in:
-			if batch = append(batch, e); len(batch) >= maxEventBatch {
-				write()
+		case <-j.wake:
+			if j.waiting() <= maxEventBatch {
+				late.Reset(j.cfg.FlushTime)
+				continue
 			}
-		case <-tick.C:
-			write()
-			j.report()
+		case <-late.C:
 		case ack := <-j.flush:
-			batch = j.drain(batch)
-			write()
+			j.writeAll()
 			close(ack)
+			continue
 		case <-ctx.Done():
-			batch = j.drain(batch)
-			write()
+			j.writeAll()
 			return
 		}
+		j.writeAll()
+		j.report()
 	}
 }
 
-// drain takes what is in the channel now.
-func (j *Journal) drain(batch []mail.Event) []mail.Event {
-	for range cap(j.in) {
-		select {
-		case e := <-j.in:
-			batch = append(batch, e)
-		default:
-			return batch
-		}
+func (j *Journal) waiting() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.queue)
+}
+
+// writeAll writes what is in memory now.
+func (j *Journal) writeAll() {
+	j.mu.Lock()
+	events := j.queue
+	j.queue, j.spare = j.spare, nil
+	j.mu.Unlock()
+	for rest := events; len(rest) > 0; {
+		n := min(len(rest), maxEventBatch)
+		j.write(rest[:n])
+		rest = rest[n:]
 	}
-	return batch
+	clear(events)
+	if cap(events) <= 4*maxEventBatch {
+		j.mu.Lock()
+		j.spare = events[:0]
+		j.mu.Unlock()
+	}
 }
 
 func (j *Journal) report() {
@@ -225,14 +263,10 @@ func (j *Journal) report() {
 
 // write puts events on disk. A disk that refuses costs the events, and is told once.
 func (j *Journal) write(events []mail.Event) {
-	for len(events) > 0 {
-		n := min(len(events), maxEventBatch)
-		b := j.batch(events[:n])
-		if err := store.Commit(context.Background(), j.cfg.Engine, b); err != nil {
-			j.dropped.Add(int64(n))
-			j.full.Do(func() { j.cfg.Log.Error("the journal cannot be written", "err", err) })
-		}
-		events = events[n:]
+	if err := store.Commit(context.Background(), j.cfg.Engine, j.batch(events)); err != nil {
+		j.dropped.Add(int64(len(events)))
+		j.open = block{}
+		j.full.Do(func() { j.cfg.Log.Error("the journal cannot be written", "err", err) })
 	}
 }
 
@@ -240,21 +274,19 @@ func (j *Journal) batch(events []mail.Event) *store.Batch {
 	b := &store.Batch{}
 	touched := map[uint32]bool{}
 	for i := range events {
-		e := &events[i]
-		value := encodeEvent(e)
-		seq := max(uint64(e.Time.UnixMicro()), j.last+1)
-		j.last = seq
-		bucket := bucketOf(seq)
-		touched[bucket] = true
-		b.Ops = append(b.Ops, store.Put(journalKey('e', bucket, nil, seq), value))
-		size := int64(len(value) + 13)
-		for _, term := range terms(e) {
-			b.Ops = append(b.Ops, store.Put(journalKey('i', bucket, term, seq), nil))
-			size += 21
+		at := uint64(events[i].Time.UnixMicro())
+		if bucket := bucketOf(max(at, j.last)); bucket != j.open.bucket || j.open.isFull() {
+			j.open.end(b)
+			j.last = max(at, j.last+1)
+			j.open = block{bucket: bucketOf(j.last), seq: j.last}
 		}
-		j.buckets[bucket] += size
+		size := j.open.add(&events[i])
+		touched[j.open.bucket] = true
+		j.buckets[j.open.bucket] += size
 		j.total += size
 	}
+	j.open.put(b)
+	j.last = max(j.last, j.open.part)
 	j.forget(b)
 	for bucket := range touched {
 		if n, ok := j.buckets[bucket]; ok {
@@ -278,7 +310,7 @@ func (j *Journal) forget(b *store.Batch) {
 		if !any || first >= oldest && j.total <= j.cfg.MaxOctets || first == newest && len(j.buckets) == 1 {
 			return
 		}
-		for _, kind := range []byte{'e', 'i', 's'} {
+		for _, kind := range []byte{kindBlock, kindTerms, 's'} {
 			b.Ops = append(b.Ops, store.DeleteRange(bucketKey(kind, first), bucketKey(kind, first+1)))
 		}
 		j.total -= j.buckets[first]
@@ -290,34 +322,6 @@ func bucketOf(seq uint64) uint32 { return uint32(seq / 1e6 / journalBucket) }
 
 func bucketKey(kind byte, bucket uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{kind}, bucket)
-}
-
-func journalKey(kind byte, bucket uint32, term []byte, seq uint64) []byte {
-	k := make([]byte, 0, 21)
-	k = binary.BigEndian.AppendUint32(append(k, kind), bucket)
-	return binary.BigEndian.AppendUint64(append(k, term...), seq)
-}
-
-// terms are the hashes under which an event is found.
-func terms(e *mail.Event) [][]byte {
-	out := make([][]byte, 0, 5)
-	for i, s := range [...]string{e.MessageID, e.ID, e.Trace, e.From, e.To} {
-		if s == "" || s == "<>" {
-			continue
-		}
-		if i == 1 {
-			s, _, _ = strings.Cut(s, ".") // the id of a delivery is that of the message and a number
-		}
-		out = append(out, termOf(s))
-	}
-	return out
-}
-
-// termOf hashes what can be asked for, without brackets and case.
-func termOf(s string) []byte {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(plainTerm(s)))
-	return h.Sum(nil)
 }
 
 func plainTerm(s string) string { return strings.ToLower(strings.Trim(strings.TrimSpace(s), "<>")) }

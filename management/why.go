@@ -1,6 +1,7 @@
 package management
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -47,8 +48,8 @@ func (j *Journal) Why(ctx context.Context, what string) ([]Step, error) {
 	}
 	var out []Step
 	err := j.cfg.Engine.View(ctx, func(r store.Reader) error {
-		w := &tracing{r: r, ctx: ctx, seen: map[uint64]bool{}, asked: map[string]bool{}}
-		if err := w.collect(what, what); err != nil {
+		w := &tracing{r: r, ctx: ctx, seen: map[stepAt]bool{}, asked: map[string]bool{}}
+		if err := w.collect(what); err != nil {
 			return err
 		}
 		if len(w.steps) == 0 {
@@ -68,122 +69,120 @@ func (j *Journal) Why(ctx context.Context, what string) ([]Step, error) {
 type tracing struct {
 	r     store.Reader
 	ctx   context.Context
-	seen  map[uint64]bool
+	seen  map[stepAt]bool
 	asked map[string]bool
 	steps []Step
 }
 
-// collect adds the events that have what, newest first, as long as there is room. Only those that hold it are meant: a
-// hash may be another's.
-func (w *tracing) collect(what, meant string) error {
-	term, plain := termOf(what), plainTerm(meant)
-	if plain == "" || w.asked[plain] {
-		return nil
-	}
-	w.asked[plain] = true
-	buckets, err := w.buckets()
-	if err != nil {
-		return err
-	}
-	for _, bucket := range buckets {
-		lo := append(bucketKey('i', bucket), term...)
-		hi := append(slices.Clone(lo), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
-		var seqs []uint64
-		for kv, err := range w.r.Scan(w.ctx, lo, hi, true) {
-			if err != nil {
-				return err
-			}
-			if len(kv.Key) == len(lo)+8 {
-				seqs = append(seqs, binary.BigEndian.Uint64(kv.Key[len(lo):]))
-			}
-			if len(seqs) >= maxWhyEvents {
-				break
-			}
-		}
-		for _, seq := range seqs {
-			if len(w.steps) >= maxWhyEvents {
-				return nil
-			}
-			if err := w.add(bucket, seq, plain); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+// stepAt is where an event is.
+type stepAt struct {
+	block  uint64
+	number uint16
 }
 
-// buckets lists those that there are, the newest first.
-func (w *tracing) buckets() ([]uint32, error) {
-	var out []uint32
-	for kv, err := range w.r.Scan(w.ctx, []byte("s"), []byte("t"), true) {
+// collect adds the events that have one of whats, newest first, as long as there is room. What was asked before is not
+// asked again.
+func (w *tracing) collect(whats ...string) error {
+	plain := make([]string, 0, len(whats))
+	for _, what := range whats {
+		if p := plainTerm(what); p != "" && !w.asked[p] {
+			w.asked[p] = true
+			plain = append(plain, p)
+		}
+	}
+	if len(plain) == 0 {
+		return nil
+	}
+	for kv, err := range w.r.Scan(w.ctx, []byte{kindTerms}, []byte{kindTerms + 1}, true) {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if len(kv.Key) == 5 {
-			out = append(out, binary.BigEndian.Uint32(kv.Key[1:]))
+		if len(w.steps) >= maxWhyEvents {
+			return nil
 		}
-	}
-	return out, nil
-}
-
-func (w *tracing) add(bucket uint32, seq uint64, plain string) error {
-	if w.seen[seq] {
-		return nil
-	}
-	value, err := w.r.Get(w.ctx, journalKey('e', bucket, nil, seq))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	s, err := decodeEvent(value)
-	if err != nil {
-		return nil //nolint:nilerr // one that cannot be read does not hide the others
-	}
-	if !slices.ContainsFunc([]string{s.MessageID, s.ID, s.Trace, s.From, s.To}, func(x string) bool {
-		x = plainTerm(x)
-		return x == plain || strings.HasPrefix(x, plain+".")
-	}) {
-		return nil
-	}
-	w.seen[seq] = true
-	w.steps = append(w.steps, s)
-	return nil
-}
-
-// follow adds what other rooms said of the same messages: by their Message-IDs and ids; and how their sessions began.
-func (w *tracing) follow() error {
-	for i := 0; i < len(w.steps) && len(w.asked) < 4*maxWhyMessages; i++ {
-		s := w.steps[i]
-		id, _, _ := strings.Cut(s.ID, ".")
-		for _, key := range []string{s.MessageID, id} {
-			if err := w.collect(key, key); err != nil {
-				return err
-			}
+		if len(kv.Key) != 13 {
+			continue
 		}
-	}
-	sessions := map[string]bool{}
-	for _, s := range w.steps {
-		if s.Trace != "" && len(sessions) < maxWhyMessages {
-			sessions[s.Trace] = true
-		}
-	}
-	for trace := range sessions {
-		if err := w.connected(trace); err != nil {
+		if err := w.block(kv, plain); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// connected adds the events of a session that are about no message.
-func (w *tracing) connected(trace string) error {
-	other := &tracing{r: w.r, ctx: w.ctx, seen: map[uint64]bool{}, asked: map[string]bool{}}
-	for seq := range w.seen {
-		other.seen[seq] = true
+// block adds the events of one block. Only those that hold what is asked for are meant: a hash may be another's.
+func (w *tracing) block(terms store.KV, plain []string) error {
+	var found []uint16
+	for _, p := range plain {
+		found = numbers(found, terms.Value, termOf(p))
 	}
-	if err := other.collect(trace, trace); err != nil {
+	if len(found) == 0 {
+		return nil
+	}
+	slices.Sort(found)
+	bucket, seq := binary.BigEndian.Uint32(terms.Key[1:]), binary.BigEndian.Uint64(terms.Key[5:])
+	value, err := w.r.Get(w.ctx, blockKey(kindBlock, bucket, seq))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	lines := bytes.Split(value, []byte{'\n'})
+	for _, n := range slices.Backward(slices.Compact(found)) {
+		if int(n) < len(lines) && len(w.steps) < maxWhyEvents {
+			w.add(stepAt{seq, n}, lines[n], plain)
+		}
+	}
+	return nil
+}
+
+func (w *tracing) add(at stepAt, line []byte, plain []string) {
+	if w.seen[at] {
+		return
+	}
+	s, err := decodeEvent(line)
+	if err != nil {
+		return // one that cannot be read does not hide the others
+	}
+	if !slices.ContainsFunc([]string{s.MessageID, s.ID, s.Trace, s.From, s.To}, func(x string) bool {
+		x = plainTerm(x)
+		return slices.ContainsFunc(plain, func(p string) bool { return x == p || strings.HasPrefix(x, p+".") })
+	}) {
+		return
+	}
+	w.seen[at] = true
+	w.steps = append(w.steps, s)
+}
+
+// follow adds what other rooms said of the same messages: by their Message-IDs and ids; and how their sessions began.
+func (w *tracing) follow() error {
+	for had := -1; had < len(w.steps) && len(w.asked) < 4*maxWhyMessages; {
+		had = len(w.steps)
+		var keys []string
+		for _, s := range w.steps {
+			id, _, _ := strings.Cut(s.ID, ".")
+			if len(keys) < 2*maxWhyMessages {
+				keys = append(keys, s.MessageID, id)
+			}
+		}
+		if err := w.collect(keys...); err != nil {
+			return err
+		}
+	}
+	var traces []string
+	for _, s := range w.steps {
+		if s.Trace != "" && len(traces) < maxWhyMessages && !slices.Contains(traces, s.Trace) {
+			traces = append(traces, s.Trace)
+		}
+	}
+	return w.connected(traces)
+}
+
+// connected adds the events of sessions that are about no message.
+func (w *tracing) connected(traces []string) error {
+	other := &tracing{r: w.r, ctx: w.ctx, seen: w.seen, asked: map[string]bool{}}
+	if err := other.collect(traces...); err != nil {
 		return err
 	}
 	for _, s := range other.steps {

@@ -54,7 +54,9 @@ func (c *devCmd) Run(e *env) error {
 		return err
 	}
 	s := serveCmd{LogLevel: c.LogLevel}
-	return e.serve(conf, house.All, nil, s.logger(e), func() {
+	out := newLogWriter(e.stderr)
+	defer out.Close()
+	return e.serve(conf, house.All, nil, s.logger(out), func() {
 		fmt.Fprintln(e.stderr, "ready")
 		introduce(e, conf, passwords)
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 
@@ -49,17 +50,19 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.serve(conf, rooms, sockets, c.logger(e), func() { fmt.Fprintln(e.stderr, "ready") })
+	out := newLogWriter(e.stderr)
+	defer out.Close()
+	return e.serve(conf, rooms, sockets, c.logger(out), func() { fmt.Fprintln(e.stderr, "ready") })
 }
 
-func (c *serveCmd) logger(e *env) *slog.Logger {
+func (c *serveCmd) logger(w io.Writer) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of the enum
 	o := &slog.HandlerOptions{Level: level}
 	if c.LogJSON {
-		return slog.New(slog.NewJSONHandler(e.stderr, o))
+		return slog.New(slog.NewJSONHandler(w, o))
 	}
-	return slog.New(slog.NewTextHandler(e.stderr, o))
+	return slog.New(slog.NewTextHandler(w, o))
 }
 
 // serve runs a house until it is told to stop.
