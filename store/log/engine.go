@@ -166,8 +166,8 @@ func (e *Engine) enterBackground() bool {
 	return true
 }
 
-// ending reports whether background work should end.
-func (e *Engine) ending() bool {
+// isEnding reports whether background work should end.
+func (e *Engine) isEnding() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.stopped() != nil

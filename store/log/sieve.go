@@ -198,7 +198,7 @@ func (s *sieve) scanRange(lo, hi []byte, use func(key []byte)) (n int64, err err
 	defer it.Close()
 	for ok := it.First(); ok; ok = it.Next() {
 		use(bytes.TrimPrefix(it.Key(), lo[:1]))
-		if n++; n%sievePatience == 0 && s.e.ending() {
+		if n++; n%sievePatience == 0 && s.e.isEnding() {
 			return n, context.Canceled
 		}
 	}
