@@ -132,7 +132,7 @@ func (t *transaction) Write(p []byte) (int, error) {
 		return 0, errOrder
 	}
 	if err := t.stage(); err != nil {
-		return 0, err
+		return 0, stored(err)
 	}
 	if t.row.size == 0 {
 		t.row.blank = p[0] == ' ' || p[0] == '\t'
@@ -152,13 +152,25 @@ func (t *transaction) Write(p []byte) (int, error) {
 			t.body = append(t.body, p...)
 		}
 	}
-	return t.w.Write(p)
+	n, err := t.w.Write(p)
+	return n, stored(err)
+}
+
+// stored turns an error of the engine into what is answered to who hands a message over.
+func stored(err error) error {
+	switch {
+	case errors.Is(err, store.ErrFull):
+		return mail.NewReply(452, mail.Enhanced{4, 3, 1}, "No space in the queue, please try again later").Because(err)
+	case errors.Is(err, store.ErrFenced), errors.Is(err, store.ErrClosed):
+		return mail.NewReply(421, mail.Enhanced{4, 3, 0}, "The queue has stopped").Because(err)
+	}
+	return err
 }
 
 // Prepare puts the whole body into the engine's hands.
 func (t *transaction) Prepare(ctx context.Context) ([]mail.Reply, error) {
 	if err := t.prepare(); err != nil {
-		return nil, err
+		return nil, stored(err)
 	}
 	return t.replies(mail.OK()), nil
 }
@@ -189,7 +201,7 @@ func (t *transaction) prepare() (err error) {
 // Commit makes the message ours: it returns when it is on disk.
 func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 	if err := t.prepare(); err != nil {
-		return nil, err
+		return nil, stored(err)
 	}
 	t.done = true
 	now := t.q.now()
@@ -213,11 +225,8 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 		if before, ok := t.q.queuedAs(ctx, again, err); ok {
 			return t.replies(before), nil
 		}
-		if errors.Is(err, store.ErrFull) {
-			return nil, mail.NewReply(452, mail.Enhanced{4, 3, 1}, "No space in the queue, please try again later").Because(err)
-		}
 		t.q.check(err)
-		return nil, err
+		return nil, stored(err)
 	}
 	t.q.tellQueued(ctx, m, entries)
 	t.q.arrived(m, entries)

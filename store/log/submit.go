@@ -159,11 +159,10 @@ func (e *Engine) holds(a *store.Assert) (bool, error) {
 	return same, closer.Close()
 }
 
-// isFull looks again at the disk from time to time while it is full, so that acceptance resumes by itself.
+// isFull looks at the disk from time to time, so that the reserve is kept whoever fills the disk, and acceptance resumes
+// by itself.
 func (e *Engine) isFull() bool {
-	if e.full.Load() {
-		e.checkSpace(false)
-	}
+	e.checkSpace(false)
 	return e.full.Load()
 }
 

@@ -87,6 +87,13 @@ func (c *conn) transaction(from string, to []string, text string, each bool) {
 // submit logs in under TLS and sends one message.
 func (c *conn) submit(user, password, to, text string) {
 	c.Helper()
+	c.authenticate(user, password)
+	c.transaction(user, []string{to}, text, false)
+}
+
+// authenticate logs in under TLS.
+func (c *conn) authenticate(user, password string) {
+	c.Helper()
 	c.reply("220")
 	c.send("EHLO client.test\r\n")
 	c.reply("250")
@@ -101,7 +108,6 @@ func (c *conn) submit(user, password, to, text string) {
 	c.reply("250")
 	c.send("AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password)) + "\r\n")
 	c.reply("235")
-	c.transaction(user, []string{to}, text, false)
 }
 
 // login begins an IMAP session.
