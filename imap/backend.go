@@ -114,6 +114,7 @@ type Snapshot struct {
 	Keywords    []string // in use or defined
 	MaxKeywords bool     // no new keyword can be made: PERMANENTFLAGS without \*
 	ReadOnly    bool
+	Rights      string // letters of RFC 4314: what the login may do here; "": everything
 }
 
 // Changes is what happened to a mailbox between two modseqs.
@@ -124,7 +125,8 @@ type Changes struct {
 	Vanished UIDSet // expunged; may name UIDs that the session never saw
 	Flags    []FlagChange
 	UIDNext  UID
-	Gone     bool // the mailbox was deleted, or its UIDVALIDITY changed
+	Gone     bool   // the mailbox was deleted, may not be read any more, or its UIDVALIDITY changed
+	Rights   string // as in Snapshot
 }
 
 // FlagChange is the present state of a message whose flags changed.

@@ -36,7 +36,7 @@ func (c *conn) cmdFetch(ctx context.Context, p *parser, uid bool) error {
 		return c.fetchChanged(ctx, uids, plan, ch)
 	}
 	var changed UIDSet
-	if plan.seen && !c.sel.readOnly {
+	if plan.seen && !c.sel.readOnly && c.sel.may("s") { // RFC 4314 section 4
 		if changed, err = c.setSeen(ctx, uids); err != nil {
 			return err
 		}
@@ -79,6 +79,9 @@ func (c *conn) setSeen(ctx context.Context, uids UIDSet) (UIDSet, error) {
 		return nil, nil
 	}
 	res, err := c.sel.box.Store(ctx, unseen, StoreChange{Mode: StoreAdd, Flags: Flags{System: FlagSeen}})
+	if isNoPerm(err) { // the right has just gone
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (c *conn) cmdSelect(ctx context.Context, p *parser, readOnly bool) error {
 	c.sel = &selected{
 		box: box, name: name, readOnly: readOnly || snap.ReadOnly, validity: snap.UIDValidity,
 		uids: snap.UIDs.Clone(), recent: snap.RecentUIDs.Clone(), modseq: snap.HighestModSeq, uidNext: snap.UIDNext,
-		keywords: append([]string(nil), snap.Keywords...), limited: snap.MaxKeywords,
+		keywords: append([]string(nil), snap.Keywords...), limited: snap.MaxKeywords, rights: snap.Rights,
 	}
 	c.state = stateSelected
 	c.tellSelected(snap, p.asked)
@@ -69,7 +69,7 @@ func (c *conn) cmdSelect(ctx context.Context, p *parser, readOnly bool) error {
 		}
 	}
 	c.code, c.text = "READ-WRITE", "selected"
-	if c.sel.readOnly {
+	if c.sel.readOnly || !c.sel.writable() {
 		c.code, c.text = "READ-ONLY", "selected, read-only"
 	}
 	return nil
@@ -133,8 +133,8 @@ func (c *conn) tellOldName(asked, name string) {
 
 // cmdClose: RFC 9051 section 6.4.1. No EXPUNGE is told.
 func (c *conn) cmdClose(ctx context.Context) error {
-	if !c.sel.readOnly {
-		if _, err := c.sel.box.Expunge(ctx, nil); err != nil {
+	if !c.sel.readOnly && c.sel.may("e") {
+		if _, err := c.sel.box.Expunge(ctx, nil); err != nil && !isNoPerm(err) { // RFC 4314 section 4
 			return err
 		}
 	}
@@ -359,7 +359,7 @@ func (c *conn) tellList(ctx context.Context, t *tree, o *listOptions) error {
 func (c *conn) tellMore(ctx context.Context, name string, o *listOptions) {
 	if a, ok := c.account.(ACLs); ok && o.rights {
 		if rights, err := a.MyRights(ctx, name); err == nil {
-			c.tellRights("MYRIGHTS", name, rights)
+			c.tellRights("MYRIGHTS", name, oldRights(rights))
 		}
 	}
 	if md, ok := c.account.(Metadata); ok && o.metadata != nil {

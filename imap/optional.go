@@ -34,11 +34,12 @@ type MetadataEntry struct {
 	Value []byte
 }
 
-// ACLs is an Account with access control lists (RFC 4314). Rights are letters, of "lrswipkxtea".
+// ACLs is an Account with access control lists (RFC 4314). Rights are letters, of "lrswipkxtea". The backend checks them for
+// each command, and answers NONEXISTENT where a mailbox may not be looked up, NOPERM where a right is missing.
 type ACLs interface {
 	ACL(ctx context.Context, mailbox string) ([]ACLEntry, error)
-	// SetACL sets the rights of an identifier; "" removes it.
-	SetACL(ctx context.Context, mailbox, identifier, rights string) error
+	// SetACL replaces the rights of an identifier, adds to them or takes from them; one that has none left is removed.
+	SetACL(ctx context.Context, mailbox, identifier string, mode StoreMode, rights string) error
 	MyRights(ctx context.Context, mailbox string) (string, error)
 	// ListRights returns the rights that the identifier always has, and the groups of those that can be given.
 	ListRights(ctx context.Context, mailbox, identifier string) (always string, may []string, err error)

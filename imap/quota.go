@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"slices"
 	"strings"
 )
 
@@ -119,8 +120,8 @@ func (c *conn) setQuota(ctx context.Context, q Quotas, p *parser) error {
 	return c.tellQuota(ctx, q, string(root))
 }
 
-// rightsKnown are the rights of RFC 4314 section 2.1; c and d are what older clients say.
-const rightsKnown = "lrswipkxteacd"
+// rightsKnown are the rights of RFC 4314 section 2.1.
+const rightsKnown = "lrswipkxtea"
 
 // cmdACL: RFC 4314 section 3.
 func (c *conn) cmdACL(ctx context.Context, p *parser, verb string) error {
@@ -152,16 +153,22 @@ func (c *conn) cmdACL(ctx context.Context, p *parser, verb string) error {
 		if err != nil {
 			return err
 		}
-		c.tellRights("MYRIGHTS", name, rights)
+		c.tellRights("MYRIGHTS", name, oldRights(rights))
 		return nil
 	case "DELETEACL":
-		return a.SetACL(ctx, name, args[0], "")
+		return a.SetACL(ctx, name, args[0], StoreReplace, "")
 	case "LISTRIGHTS":
 		always, may, err := a.ListRights(ctx, name, args[0])
 		if err != nil {
 			return err
 		}
-		c.tellRights("LISTRIGHTS", name, append([]string{args[0], always}, may...)...)
+		words := []string{args[0], oldRights(always)}
+		for _, old := range [...]string{"k", "xte"} { // a right and what it was a part of, each once
+			if i := slices.IndexFunc(may, func(s string) bool { return strings.ContainsAny(s, old) }); i >= 0 {
+				may = append(may[:len(may):len(may)], oldRights(old)[len(old):])
+			}
+		}
+		c.tellRights("LISTRIGHTS", name, append(words, may...)...)
 		return nil
 	}
 	return c.setACL(ctx, a, name, args[0], args[1])
@@ -184,48 +191,36 @@ func (c *conn) tellACL(ctx context.Context, a ACLs, name string) error {
 	}
 	var words []string
 	for _, e := range list {
-		words = append(words, e.Identifier, e.Rights)
+		words = append(words, e.Identifier, oldRights(e.Rights))
 	}
 	c.tellRights("ACL", name, words...)
 	return nil
 }
 
+// oldRights adds what RFC 2086 has instead: c for k, d for any of x, t and e (RFC 4314 section 2.1.1).
+func oldRights(rights string) string {
+	if strings.Contains(rights, "k") {
+		rights += "c"
+	}
+	if strings.ContainsAny(rights, "xte") {
+		rights += "d"
+	}
+	return rights
+}
+
 // setACL: rights may be preceded by "+" or "-" (RFC 4314 section 3.1).
 func (c *conn) setACL(ctx context.Context, a ACLs, name, id, rights string) error {
-	op := byte(0)
-	if rights != "" && (rights[0] == '+' || rights[0] == '-') {
-		op, rights = rights[0], rights[1:]
+	mode := StoreReplace
+	if s, ok := strings.CutPrefix(rights, "+"); ok {
+		mode, rights = StoreAdd, s
+	} else if s, ok := strings.CutPrefix(rights, "-"); ok {
+		mode, rights = StoreRemove, s
 	}
+	rights = strings.NewReplacer("c", "k", "d", "xte").Replace(rights) // RFC 4314 section 2.1.1
 	for _, r := range rights {
 		if !strings.ContainsRune(rightsKnown, r) {
 			return bad("there is no right %q", clip(string(r)))
 		}
 	}
-	rights = strings.NewReplacer("c", "k", "d", "xte").Replace(rights) // RFC 4314 section 2.1.1
-	if op != 0 {
-		list, err := a.ACL(ctx, name)
-		if err != nil {
-			return err
-		}
-		have := ""
-		for _, e := range list {
-			if e.Identifier == id {
-				have = e.Rights
-			}
-		}
-		rights = combineRights(have, rights, op)
-	}
-	return a.SetACL(ctx, name, id, rights)
-}
-
-// combineRights gives the rights in the order of rightsKnown.
-func combineRights(have, change string, op byte) string {
-	var out []rune
-	for _, r := range rightsKnown {
-		in, ch := strings.ContainsRune(have, r), strings.ContainsRune(change, r)
-		if in && !(ch && op == '-') || ch && op == '+' {
-			out = append(out, r)
-		}
-	}
-	return string(out)
+	return a.SetACL(ctx, name, id, mode, rights)
 }

@@ -25,6 +25,9 @@ func (c *conn) cmdReplace(ctx context.Context, p *parser, uid bool) error {
 	if err == nil && c.sel.readOnly {
 		err = no("READ-ONLY", "mailbox was opened read-only")
 	}
+	if err == nil && !(c.sel.may("t") && c.sel.may("e")) {
+		err = no("NOPERM", "you may not remove messages here")
+	}
 	if err == nil && len(old) == 0 {
 		err = no("EXPUNGEISSUED", "the message to be replaced is gone")
 	}

@@ -21,10 +21,58 @@ type selected struct {
 	keywords []string        // told by FLAGS
 	told     map[string]bool // spellings of them that came up
 	limited  bool            // no new keywords can be made
+	rights   string          // of RFC 4314; "": everything
 
 	contexts   []*searchContext // searches whose results are kept up to date (RFC 5267)
 	own        UIDSet           // put here by this session and not told yet: NOTIFY does not fetch them
 	flagsSince ModSeq           // changes of flags since then were kept back (RFC 5465); 0: none
+}
+
+// may reports whether the login has one of some rights.
+func (v *selected) may(any string) bool { return v.rights == "" || strings.ContainsAny(v.rights, any) }
+
+// writable tells READ-WRITE from READ-ONLY (RFC 4314 section 5.2): \Seen, which is each viewer's own, does not count.
+func (v *selected) writable() bool { return v.may("iewt") }
+
+// isNoPerm reports whether the login lacks a right.
+func isNoPerm(err error) bool {
+	e, ok := err.(*Error)
+	return ok && e.Code == "NOPERM"
+}
+
+// tellNewRights says what flags can be changed now that the login's rights are others (RFC 4314 section 5.1.1).
+func (c *conn) tellNewRights(rights string) {
+	v := c.sel
+	if rights == v.rights {
+		return
+	}
+	was := v.writable()
+	v.rights = rights
+	c.tellFlagsLine()
+	switch {
+	case v.readOnly || was == v.writable():
+	case was:
+		c.say("* OK [READ-ONLY] you may not change this mailbox any more")
+	default:
+		c.say("* OK [READ-WRITE] you may change this mailbox now")
+	}
+}
+
+// permanent lists the flags that the login may change, in the order of flagNames.
+func (v *selected) permanent() string {
+	var out []string
+	for i, right := range [...]string{"s", "w", "w", "t", "w"} {
+		if v.may(right) {
+			out = append(out, flagNames[i])
+		}
+	}
+	if v.may("w") {
+		out = append(out, v.keywords...)
+		if !v.limited {
+			out = append(out, `\*`)
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 // uidMod is a change that needs no telling.
@@ -236,6 +284,8 @@ func (c *conn) tellFlagsLine() {
 	}
 	c.say("* FLAGS (", all, ")")
 	switch {
+	case c.sel.rights != "" && !c.sel.readOnly:
+		c.say("* OK [PERMANENTFLAGS (", c.sel.permanent(), ")] may be changed")
 	case c.sel.readOnly:
 		c.say("* OK [PERMANENTFLAGS ()] read-only")
 	case c.sel.limited:

@@ -26,10 +26,14 @@ func (c *conn) sync(ctx context.Context, expunges bool) error {
 		return err
 	}
 	if ch == nil {
-		ch = &Changes{ModSeq: v.modseq}
+		ch = &Changes{ModSeq: v.modseq, Rights: v.rights}
 	}
 	if ch.Gone {
 		return bye("mailbox is gone")
+	}
+	if ch.Rights != v.rights {
+		c.begin()
+		c.tellNewRights(ch.Rights)
 	}
 	if !want.messages {
 		v.known = v.known[:0]

@@ -61,6 +61,7 @@ type box struct {
 	came    bool // messages were placed in it
 	edits   []chunkEdit
 	log     logRow
+	own     *ownEdits // nil: none
 }
 
 type chunkEdit struct {

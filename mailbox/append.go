@@ -110,19 +110,16 @@ func (a *appending) Commit(ctx context.Context) (imap.AppendResult, error) {
 	}
 	err := a.change(ctx, func(p *part, r store.Reader) error {
 		result = imap.AppendResult{}
-		b, err := p.named(ctx, r, a.name)
+		b, have, err := p.usable(ctx, r, a.view, a.name, rightInsert)
 		if err != nil {
 			return err
-		}
-		if b == nil {
-			return no("NONEXISTENT", "Mailbox %q does not exist", a.name)
 		}
 		if !p.fits(&a.owner, a.octets, int64(len(a.messages))) {
 			return errQuota
 		}
 		result.UIDValidity = b.UIDValidity
 		for i := range a.messages {
-			u, err := p.appendOne(ctx, r, b, &a.messages[i])
+			u, err := a.appendOne(ctx, p, r, b, have, &a.messages[i])
 			if err != nil {
 				return err
 			}
@@ -133,8 +130,12 @@ func (a *appending) Commit(ctx context.Context) (imap.AppendResult, error) {
 	return result, tryCreate(err)
 }
 
-func (p *part) appendOne(ctx context.Context, r store.Reader, b *box, m *appended) (uid, error) {
-	ids, err := p.keywordIDs(ctx, r, b, m.options.Flags.Keywords, true)
+func (a *appending) appendOne(ctx context.Context, p *part, r store.Reader, b *box, have rights, m *appended) (uid, error) {
+	words := m.options.Flags.Keywords
+	if have&rightWrite == 0 {
+		words = nil
+	}
+	ids, err := p.keywordIDs(ctx, r, b, words, true)
 	if err != nil {
 		return 0, err
 	}
@@ -142,7 +143,11 @@ func (p *part) appendOne(ctx context.Context, r store.Reader, b *box, m *appende
 	if date.IsZero() {
 		date = p.m.now()
 	}
-	u, e, err := p.arrive(ctx, r, b, &arrival{in: m.in, system: m.options.Flags.System, keywords: ids, date: date})
+	system, seen := a.land(m.options.Flags.System, have)
+	u, e, err := p.arrive(ctx, r, b, &arrival{in: m.in, system: system, keywords: ids, date: date})
+	if err == nil && seen {
+		err = p.markSeen(ctx, r, a.view, b, u, true)
+	}
 	if err == nil {
 		p.observe(Appended, nil, b, u, e)
 	}

@@ -45,6 +45,7 @@ func (b backend) open(ctx context.Context, address string, nobody *imap.Error) (
 		return nil, toIMAP(err)
 	}
 	v := &view{m: b.m, quiet: b.quiet, address: addr, account: b.m.account(accountID(o.ID))}
+	v.root = v
 	if err := v.await(ctx); err != nil {
 		b.m.release(v.account)
 		return nil, toIMAP(err)
@@ -52,13 +53,18 @@ func (b backend) open(ctx context.Context, address string, nobody *imap.Error) (
 	return v, nil
 }
 
-// view is one session's access to an account.
+// view is one session's access to an account: to its own, and through that to those of others who share something.
 type view struct {
 	m       *Mailbox
-	address mail.Address
+	address mail.Address // of the account's owner
 	account *account
 	closed  bool
 	quiet   bool // the observer is not told
+
+	root   *view               // of the session's own account
+	guests map[accountID]*view // of others; the root has them
+	guest  accountID           // who looks at another's account; 0: its owner
+	prefix string              // what the names of the account's mailboxes begin with for the session
 }
 
 var _ imap.Account = (*view)(nil)
@@ -81,6 +87,9 @@ func (v *view) await(ctx context.Context) error {
 func (v *view) Close() error {
 	if !v.closed {
 		v.closed = true
+		for _, g := range v.guests {
+			v.m.release(g.account)
+		}
 		v.m.release(v.account)
 	}
 	return nil
@@ -97,17 +106,31 @@ func (v *view) owner(ctx context.Context) (Owner, error) {
 
 // change is Mailbox.change for this account alone.
 func (v *view) change(ctx context.Context, build func(p *part, r store.Reader) error) error {
-	err := v.m.change(ctx, []*account{v.account}, func(c *commit, r store.Reader) error {
-		c.quiet, c.by = v.quiet, v
+	return v.changeIn(ctx, []*account{v.account}, func(c *commit, r store.Reader) error {
 		return build(c.parts[0], r)
+	})
+}
+
+// changeIn is Mailbox.change for a session.
+func (v *view) changeIn(ctx context.Context, accounts []*account, build func(c *commit, r store.Reader) error) error {
+	err := v.m.change(ctx, accounts, func(c *commit, r store.Reader) error {
+		c.quiet, c.by = v.quiet, v.root
+		return build(c, r)
 	})
 	return toIMAP(err)
 }
 
-// boxByName finds a mailbox among what is durable, for a client.
-func (v *view) boxByName(ctx context.Context, r store.Reader, name string) (boxID, boxRow, error) {
+// boxByName finds a mailbox among what is durable, for a client who needs some rights in it.
+func (v *view) boxByName(ctx context.Context, r store.Reader, name string, need rights) (boxID, boxRow, error) {
 	id, row, err := v.findBox(ctx, r, name)
-	return id, row, notThere(err, name)
+	if err != nil {
+		return id, row, notThere(err, v.prefix+name)
+	}
+	have, err := v.rightsIn(ctx, r, id)
+	if err == nil {
+		err = v.lacks(have, need, name)
+	}
+	return id, row, err
 }
 
 // findBox is boxByName with store.ErrNotFound.
@@ -131,8 +154,10 @@ func (v *view) boxByID(ctx context.Context, r store.Reader, id boxID) (boxRow, e
 	return decodeBox(value)
 }
 
+func notFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
+
 func notThere(err error, name string) error {
-	if errors.Is(err, store.ErrNotFound) {
+	if notFound(err) {
 		return no("NONEXISTENT", "Mailbox %q does not exist", name)
 	}
 	return err
@@ -140,41 +165,43 @@ func notThere(err error, name string) error {
 
 // Select opens a mailbox.
 func (v *view) Select(ctx context.Context, name string, readOnly bool) (imap.Mailbox, error) {
-	name, err := v.m.canonical(name)
+	g, name, err := v.at(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	s := &selected{view: v, readOnly: readOnly, inbox: name == inbox, notify: make(chan struct{}, 1)}
+	s := &selected{view: g, readOnly: readOnly, inbox: name == inbox, notify: make(chan struct{}, 1)}
 	err = v.m.eng.View(ctx, func(r store.Reader) error {
-		s.id, s.first, err = v.boxByName(ctx, r, name)
+		if s.id, s.first, err = g.boxByName(ctx, r, name, rightRead); err == nil {
+			s.have, err = g.rightsIn(ctx, r, s.id)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, toIMAP(err)
 	}
-	v.account.refs.Add(1)
+	g.account.refs.Add(1)
 	s.attach()
 	return s, nil
 }
 
 // Append begins an APPEND.
 func (v *view) Append(ctx context.Context, name string) (imap.Appender, error) {
-	name, err := v.m.canonical(name)
+	g, name, err := v.at(ctx, name)
 	if err != nil {
 		return nil, tryCreate(err)
 	}
 	err = v.m.eng.View(ctx, func(r store.Reader) error {
-		_, _, err := v.boxByName(ctx, r, name)
+		_, _, err := g.boxByName(ctx, r, name, rightInsert)
 		return err
 	})
 	if err != nil {
 		return nil, tryCreate(toIMAP(err))
 	}
-	o, err := v.owner(ctx)
+	o, err := g.owner(ctx)
 	if err != nil {
 		return nil, toIMAP(err)
 	}
-	return &appending{view: v, name: name, owner: o}, nil
+	return &appending{view: g, name: name, owner: o}, nil
 }
 
 // tryCreate turns the answer that a mailbox is not there into one that invites to make it (RFC 3501 section 6.3.11).

@@ -70,6 +70,9 @@ func (t *bodyTable) lock(bodies []*bodyUse) (unlock func()) {
 // returns what to wait for.
 func (c *commit) addBody(b *bodyUse, hints map[bodyHash][]byte) (wait store.Pending) {
 	value, known := hints[b.hash]
+	if !known && b.in.row != nil {
+		value, known = b.in.row, true
+	}
 	if f := c.m.bodies.stripe(&b.hash).flights[b.hash]; f != nil {
 		switch {
 		case f.value != nil:
@@ -79,7 +82,7 @@ func (c *commit) addBody(b *bodyUse, hints map[bodyHash][]byte) (wait store.Pend
 		}
 	}
 	b.key = c.ar.bodyKey(&b.hash)
-	if len(value) == 0 {
+	if len(value) == 0 && b.in.staged != nil {
 		row := bodyRow{Generation: 1, Size: b.size}
 		c.batch.Asserts = append(c.batch.Asserts, store.Assert{Key: b.key, Absent: true})
 		c.batch.Ops = append(c.batch.Ops, store.PutBlob(b.key, row.appendTo(nil), len(c.batch.Blobs)))

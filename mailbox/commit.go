@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/store"
 )
 
@@ -41,7 +40,7 @@ type part struct {
 	index   map[string]int // of keys, once they are many
 	seq     uint64
 	touched []touch
-	notices []imap.Event
+	notices []notice
 }
 
 type touch struct {
@@ -266,6 +265,7 @@ func (p *part) sealBox(b *box) {
 			p.put(key, c.ar.copyOf(e.chunk.appendTo(c.ar.scratch())))
 		}
 	}
+	p.sealOwn(b)
 	if !b.log.empty() {
 		c.put(c.ar.logKey(p.id, b.id, p.row.S), b.log.appendTo(nil))
 		if b.LogRows++; b.LogRows == 2*uint64(p.m.limits.LogRows) {

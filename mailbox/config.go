@@ -68,6 +68,7 @@ type Limits struct {
 	IndexOctets     int64         // of decoded text of one message, beyond which it is always looked into; default 16 MiB
 	MetadataEntries int           // annotations of one mailbox, and of the server for one account; default 1,000
 	MetadataOctets  int           // of the value of one annotation; default 64 KiB
+	ACLEntries      int           // identifiers in the access control list of one mailbox; default 500
 	WatchEvents     int           // kept for a session that watches all mailboxes; default 1,000
 	Accounts        int           // idle accounts kept in memory; default 4,096
 	DeliveryIDAge   time.Duration // ids are kept this long at least, and twice as long at most; default 7 days
@@ -100,6 +101,7 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.IndexOctets, 16<<20)
 	orDefault(&l.MetadataEntries, 1000)
 	orDefault(&l.MetadataOctets, 64<<10)
+	orDefault(&l.ACLEntries, 500)
 	orDefault(&l.WatchEvents, 1000)
 	orDefault(&l.Accounts, 4096)
 	orDefault(&l.DeliveryIDAge, 7*24*time.Hour)

@@ -102,6 +102,7 @@ type page struct {
 	small []smallRow // of all messages, if it was read out of columns
 	msgs  []pageRow
 	next  uid // where the next page begins; 0: there is none
+	own   ownSet
 
 	ahead ahead
 }
@@ -164,7 +165,7 @@ func (s *selected) readPage(ctx context.Context, p *page, from uid, uids imap.UI
 	if uids[0].Start < imap.UID(from) {
 		uids = append(imap.UIDSet{{Start: imap.UID(from), Stop: uids[0].Stop}}, uids[1:]...)
 	}
-	if need&^columnNeeds == 0 && (from > 1 || uids.Len() >= s.m.columnWorth) {
+	if s.guest == 0 && need&^columnNeeds == 0 && (from > 1 || uids.Len() >= s.m.columnWorth) {
 		ok, err := s.columnPage(ctx, p, uids)
 		if err != nil {
 			return err
@@ -189,6 +190,9 @@ func (s *selected) readPage(ctx context.Context, p *page, from uid, uids imap.UI
 			p.msgs = append(p.msgs, pageRow{uid: u, small: p.add(v)})
 			return true
 		})
+		if n := len(p.msgs); err == nil && n > 0 {
+			p.own, err = s.ownOf(ctx, r, s.id, p.msgs[0].uid, p.msgs[n-1].uid)
+		}
 		if err == nil && need&needSummary != 0 {
 			err = s.pageRows(ctx, r, p, kindSummary, func(m *pageRow) *span { return &m.summary })
 		}
@@ -255,6 +259,7 @@ func (s *selected) fill(msg *imap.Message, p *page, i int, need imap.Need) error
 	if err != nil {
 		return err
 	}
+	p.own.overlay(row.uid, &small)
 	*msg = imap.Message{UID: imap.UID(row.uid), ModSeq: imap.ModSeq(small.S), Size: small.Size}
 	if msg.Flags, err = s.words.of(&small); err != nil {
 		return err

@@ -110,9 +110,14 @@ var errReadOnly = no("READ-ONLY", "The mailbox was opened read-only")
 
 // storeFlags is one batch of Store.
 func (s *selected) storeFlags(ctx context.Context, p *part, r store.Reader, set imap.UIDSet, change *imap.StoreChange, out *imap.StoreResult) error {
-	b, err := s.box(ctx, p, r)
+	b, have, err := s.boxFor(ctx, p, r, 0)
 	if err != nil {
 		return err
+	}
+	if s.guest != 0 {
+		if change, err = s.permitted(change, have); err != nil {
+			return err
+		}
 	}
 	ids, err := p.keywordIDs(ctx, r, b, change.Flags.Keywords, change.Mode != imap.StoreRemove)
 	if err != nil {
@@ -126,7 +131,11 @@ func (s *selected) storeFlags(ctx context.Context, p *part, r store.Reader, set 
 	out.Stored = make([]imap.FlagChange, 0, set.Len())
 	var inner error
 	err = p.smallRows(ctx, r, b.id, set, func(u uid, v []byte) bool {
-		inner = p.storeOne(ctx, r, b, u, v, change, ids, &names, out)
+		if s.guest != 0 {
+			inner = s.storeGuest(ctx, p, r, b, u, v, &guestChange{change, ids, have}, &names, out)
+		} else {
+			inner = p.storeOne(ctx, r, b, u, v, change, ids, &names, out)
+		}
 		return inner == nil
 	})
 	if inner != nil {

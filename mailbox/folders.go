@@ -7,16 +7,21 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/store"
 )
 
 var errNoInbox = errors.New("mailbox: account without INBOX")
 
-// List returns all mailboxes, the parents that are only names, and the subscribed names that do not exist.
+// List returns all mailboxes, those of others that may be looked up, the parents that are only names, and the subscribed
+// names that do not exist.
 func (v *view) List(ctx context.Context) ([]imap.Folder, error) {
 	folders := map[string]*imap.Folder{}
-	err := v.m.eng.View(ctx, func(r store.Reader) error {
+	var subscribed []string
+	var shared []sharedBox
+	err := v.m.eng.View(ctx, func(r store.Reader) (err error) {
 		var ar arena
 		prefix := ar.accountKey(kindBox, v.account.id)
 		for kv, err := range r.Scan(ctx, prefix, after(prefix), false) {
@@ -34,16 +39,29 @@ func (v *view) List(ctx context.Context) ([]imap.Folder, error) {
 			if err != nil {
 				return err
 			}
-			name := string(kv.Key[len(prefix):])
-			if folders[name] == nil {
-				folders[name] = &imap.Folder{Name: name, NonExistent: true, NoSelect: true}
-			}
-			folders[name].Subscribed = true
+			subscribed = append(subscribed, string(kv.Key[len(prefix):]))
 		}
-		return nil
+		shared, err = v.sharedBoxes(ctx, r)
+		return err
 	})
+	if err == nil && len(shared) > 0 {
+		shared, err = v.ownersThere(ctx, shared)
+	}
 	if err != nil {
 		return nil, toIMAP(err)
+	}
+	for i := range shared {
+		// What another uses it for is not told: a client would take it for one's own \Sent.
+		if b := &shared[i]; b.have&rightLookup != 0 {
+			name := othersPrefix + b.acl.Owner + separator + b.row.Name
+			folders[name] = &imap.Folder{Name: name, ID: boxName(b.owner, b.row.Object)}
+		}
+	}
+	for _, name := range subscribed {
+		if folders[name] == nil {
+			folders[name] = &imap.Folder{Name: name, NonExistent: true, NoSelect: true}
+		}
+		folders[name].Subscribed = true
 	}
 	addParents(folders)
 	list := make([]imap.Folder, 0, len(folders))
@@ -72,21 +90,27 @@ func addParents(folders map[string]*imap.Folder) {
 	}
 }
 
-// Status reads the counters of a mailbox.
+// Status reads the counters of a mailbox. What is unseen of another's mailbox is counted in its sets of UIDs.
 func (v *view) Status(ctx context.Context, name string) (st imap.Status, err error) {
-	if name, err = v.m.canonical(name); err != nil {
+	g, name, err := v.at(ctx, name)
+	if err != nil {
 		return st, err
 	}
-	a := v.account
+	a := g.account
 	err = v.m.eng.View(ctx, func(r store.Reader) error {
-		id, row, err := v.boxByName(ctx, r, name)
+		id, row, err := g.boxByName(ctx, r, name, rightRead)
 		if err != nil {
+			return err
+		}
+		st = statusOf(a.id, &row)
+		if g.guest != 0 {
+			n, err := g.countUnseen(ctx, r, id)
+			st.Unseen = uint32(n)
 			return err
 		}
 		a.mu.Lock()
 		from := a.recentFrom(id, &row)
 		a.mu.Unlock()
-		st = statusOf(a.id, &row)
 		n, err := v.countFrom(ctx, r, id, from, row.UIDNext)
 		st.Recent = uint32(n)
 		return err
@@ -127,6 +151,11 @@ func (v *view) chunks(ctx context.Context, r store.Reader, id boxID, from uid, f
 		if err := decodeChunk(kv.Value, &c); err != nil {
 			return err
 		}
+		if v.guest != 0 {
+			if err := v.overlayUnseen(ctx, r, id, lastUint32(kv.Key), &c); err != nil {
+				return err
+			}
+		}
 		if !fn(lastUint32(kv.Key), &c) {
 			return nil
 		}
@@ -134,28 +163,55 @@ func (v *view) chunks(ctx context.Context, r store.Reader, id boxID, from uid, f
 	return nil
 }
 
-// Create makes a mailbox. A separator at the end of the name is taken off: any mailbox can have children here.
+// Create makes a mailbox. A separator at the end of the name is taken off: any mailbox can have children here. One below
+// another begins with the same access control list.
 func (v *view) Create(ctx context.Context, name string, use []imap.SpecialUse) (id string, err error) {
-	if name, err = v.m.canonical(strings.TrimSuffix(name, separator)); err != nil {
+	g, name, err := v.at(ctx, strings.TrimSuffix(name, separator))
+	if hasCode(err, "NONEXISTENT") {
+		err = errMayNotMake
+	}
+	if err != nil {
 		return "", err
 	}
 	bits := uint16(0)
 	for _, u := range use {
 		bit := useBit(u)
-		if bit == 0 { // RFC 6154 section 3
+		if bit == 0 || g.guest != 0 { // RFC 6154 section 3
 			return "", no("USEATTR", "Special use %s is not known here", u)
 		}
 		bits |= bit
 	}
-	err = v.change(ctx, func(p *part, r store.Reader) error {
+	err = g.change(ctx, func(p *part, r store.Reader) error {
+		if err := p.mayMake(ctx, r, g, name); err != nil {
+			return err
+		}
 		b, err := p.create(ctx, r, name, bits)
+		if g.guest != 0 && hasCode(err, "ALREADYEXISTS") {
+			return p.hidden(ctx, r, g, name, err)
+		}
 		if err == nil {
-			p.notice(imap.Event{Kind: imap.EventCreated, Mailbox: name})
+			err = p.inherit(ctx, r, b)
+		}
+		if err == nil {
+			err = p.noticeShared(ctx, r, imap.Event{Kind: imap.EventCreated, Mailbox: name}, b)
 			id = boxName(p.id, b.Object)
 		}
 		return err
 	})
 	return id, err
+}
+
+// hidden is err, but for whoever may not know that there is such a mailbox.
+func (p *part) hidden(ctx context.Context, r store.Reader, v *view, name string, err error) error {
+	b, e := p.named(ctx, r, name)
+	if e != nil || b == nil {
+		return firstError(e, err)
+	}
+	have, e := p.may(ctx, r, v, b.id)
+	if e == nil && have&rightLookup == 0 {
+		return errMayNotMake
+	}
+	return firstError(e, err)
 }
 
 func (p *part) create(ctx context.Context, r store.Reader, name string, use uint16) (*box, error) {
@@ -187,27 +243,41 @@ func (p *part) create(ctx context.Context, r store.Reader, name string, use uint
 // Delete removes a mailbox, at once for everybody; its messages are taken away in the background. Its children stay,
 // and its subscription does (RFC 3501 section 6.3.4).
 func (v *view) Delete(ctx context.Context, name string) error {
-	name, err := v.m.canonical(name)
+	g, name, err := v.at(ctx, name)
 	if err != nil {
 		return err
 	}
 	if name == inbox {
+		if g.guest != 0 {
+			return g.absent(name)
+		}
 		return no("CANNOT", "INBOX cannot be deleted")
 	}
-	err = v.change(ctx, func(p *part, r store.Reader) error {
+	err = g.change(ctx, func(p *part, r store.Reader) error {
 		b, err := p.named(ctx, r, name)
 		if err != nil {
 			return err
 		}
+		if b == nil && g.guest != 0 {
+			return g.absent(name)
+		}
 		if b == nil {
 			return p.nonexistent(ctx, r, name)
+		}
+		have, err := p.may(ctx, r, g, b.id)
+		if err == nil {
+			err = g.lacks(have, rightDeleteBox, name)
+		}
+		if err != nil {
+			return err
 		}
 		if p.c.observes() {
 			p.event(FolderDeleted, b, nil)
 		}
-		p.notice(imap.Event{Kind: imap.EventDeleted, Mailbox: b.Name})
-		p.dropBox(b)
-		return nil
+		if err := p.noticeShared(ctx, r, imap.Event{Kind: imap.EventDeleted, Mailbox: b.Name}, b); err != nil {
+			return err
+		}
+		return p.dropBox(ctx, r, b)
 	})
 	if err == nil {
 		v.m.wakeSweeper()
@@ -230,8 +300,18 @@ func (p *part) nonexistent(ctx context.Context, r store.Reader, name string) err
 }
 
 // dropBox removes a mailbox and leaves a mark for the sweeper.
-func (p *part) dropBox(b *box) {
+func (p *part) dropBox(ctx context.Context, r store.Reader, b *box) error {
 	c := p.c
+	acl, err := p.acl(ctx, r, b.id)
+	if err != nil {
+		return err
+	}
+	if len(acl.Entries) > 0 { // RFC 4314 section 4: the list goes with it
+		if err := p.setACL(ctx, r, b, aclRow{Owner: acl.Owner}); err != nil {
+			return err
+		}
+		c.grants = c.grants[:len(c.grants)-1] // told as a deletion
+	}
 	p.touch(b)
 	b.gone = true
 	p.row.Boxes--
@@ -241,28 +321,56 @@ func (p *part) dropBox(b *box) {
 	c.batch.Ops = append(c.batch.Ops, store.Delete(c.ar.boxKey(kindBox, p.id, b.id)))
 	c.put(c.ar.boxKey(kindDoomed, p.id, b.id), nil)
 	c.batch.Deletes = true
+	return nil
 }
 
-// Rename moves a mailbox and its children to another name.
+// Rename moves a mailbox and its children to another name, within one account.
 func (v *view) Rename(ctx context.Context, from, to string) error {
-	from, err := v.m.canonical(from)
+	g, from, err := v.at(ctx, from)
 	if err != nil {
 		return err
 	}
-	if to, err = v.m.canonical(strings.TrimSuffix(to, separator)); err != nil {
+	h, to, err := v.at(ctx, strings.TrimSuffix(to, separator))
+	if hasCode(err, "NONEXISTENT") {
+		err = errMayNotMake
+	}
+	if err != nil {
 		return err
 	}
-	return v.change(ctx, func(p *part, r store.Reader) error {
+	if g != h {
+		return no("CANNOT", "A mailbox cannot be moved to another account; its messages can")
+	}
+	if g.guest != 0 && from == inbox {
+		return no("NOPERM", "Only the owner can rename INBOX")
+	}
+	return g.change(ctx, func(p *part, r store.Reader) error {
 		if from == inbox {
 			p.notice(imap.Event{Kind: imap.EventCreated, Mailbox: to}) // RFC 5465 section 5.4: INBOX stays
 			return p.renameInbox(ctx, r, to)
 		}
+		if err := p.mayMake(ctx, r, g, to); err != nil {
+			return err
+		}
 		p.notice(imap.Event{Kind: imap.EventRenamed, Mailbox: to, OldName: from})
-		return p.rename(ctx, r, from, to)
+		return p.rename(ctx, r, g, from, to)
 	})
 }
 
-func (p *part) rename(ctx context.Context, r store.Reader, from, to string) error {
+// mayMove tells whether a session may rename mailboxes: all that move along, too.
+func (p *part) mayMove(ctx context.Context, r store.Reader, v *view, from string, move []*box) error {
+	for _, b := range move {
+		have, err := p.may(ctx, r, v, b.id)
+		if err == nil {
+			err = v.lacks(have, rightDeleteBox, from)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *part) rename(ctx context.Context, r store.Reader, v *view, from, to string) error {
 	all, err := p.everyBox(ctx, r)
 	if err != nil {
 		return err
@@ -280,10 +388,13 @@ func (p *part) rename(ctx context.Context, r store.Reader, from, to string) erro
 		}
 	}
 	if len(move) == 0 {
-		return no("NONEXISTENT", "Mailbox %q does not exist", from)
+		return v.absent(from)
+	}
+	if err := p.mayMove(ctx, r, v, from, move); err != nil {
+		return err
 	}
 	if taken[to] {
-		return no("ALREADYEXISTS", "Mailbox %q exists already", to)
+		return p.hidden(ctx, r, v, to, no("ALREADYEXISTS", "Mailbox %q exists already", to))
 	}
 	for _, head := range move {
 		name, err := p.m.canonical(to + head.Name[len(from):])
@@ -291,7 +402,7 @@ func (p *part) rename(ctx context.Context, r store.Reader, from, to string) erro
 			return err
 		}
 		if taken[name] {
-			return no("ALREADYEXISTS", "Mailbox %q exists already", name)
+			return p.hidden(ctx, r, v, name, no("ALREADYEXISTS", "Mailbox %q exists already", name))
 		}
 		b, err := p.box(ctx, r, head.id)
 		if err != nil {
@@ -302,6 +413,9 @@ func (p *part) rename(ctx context.Context, r store.Reader, from, to string) erro
 		before := *b
 		b.Name = name
 		p.addName(b)
+		if err := p.noticeGuests(ctx, r, imap.Event{Kind: imap.EventRenamed, Mailbox: name, OldName: before.Name}, b); err != nil {
+			return err
+		}
 		if p.c.observes() {
 			p.event(FolderRenamed, &before, b)
 		}
@@ -349,15 +463,33 @@ func (p *part) renameInbox(ctx context.Context, r store.Reader, to string) error
 	}
 	p.addName(fresh)
 	p.addName(old)
+	if err := p.passACL(ctx, r, old, fresh); err != nil {
+		return err
+	}
 	if p.c.observes() {
 		p.event(FolderRenamed, &before, old)
 	}
 	return nil
 }
 
+// subscribable returns a name as a subscription keeps it: a name of somebody else's mailbox is one too, whether or not there
+// is such a mailbox, which is not told.
+func (m *Mailbox) subscribable(name string) (string, error) {
+	rest, foreign := strings.CutPrefix(norm.NFC.String(name), othersPrefix)
+	owner, local, ok := strings.Cut(rest, separator)
+	if !foreign || !ok {
+		return m.canonical(name)
+	}
+	if _, err := m.canonical(owner); err != nil {
+		return "", err
+	}
+	local, err := m.canonical(local)
+	return othersPrefix + owner + separator + local, err
+}
+
 // Subscribe adds or removes a name; it need not exist (RFC 3501 section 6.3.6).
 func (v *view) Subscribe(ctx context.Context, name string, on bool) error {
-	name, err := v.m.canonical(strings.TrimSuffix(name, separator))
+	name, err := v.m.subscribable(strings.TrimSuffix(name, separator))
 	if err != nil {
 		return err
 	}

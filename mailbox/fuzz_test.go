@@ -61,7 +61,18 @@ func FuzzRows(f *testing.F) {
 			}
 		}
 		var flags, gone imap.UIDSet
-		_ = decodeLog(b, &flags, &gone)
+		_ = decodeLog(b, 7, &flags, &gone)
+		if r, err := decodeACL(b); err == nil {
+			if again, err := decodeACL(r.appendTo(nil)); err != nil || !reflect.DeepEqual(again, r) {
+				t.Errorf("%+v is read as %+v, %v", r, again, err)
+			}
+		}
+		var own, ownAgain ownChunk
+		if decodeOwn(b, &own) == nil {
+			if err := decodeOwn(own.appendTo(nil), &ownAgain); err != nil || ownAgain != own {
+				t.Error("what a viewer has seen is not read as it was written", err)
+			}
+		}
 		_, _ = decodeMsgID(b)
 		_, _ = decodeBody(b)
 		_, _ = decodeKeywords(b)

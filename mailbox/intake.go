@@ -26,7 +26,8 @@ type intake struct {
 	hash   bodyHash
 	digest digest
 	done   bool
-	taken  bool // by a batch: not ours to discard any more
+	taken  bool   // by a batch: not ours to discard any more
+	row    []byte // of the body, where it is stored already; nothing is staged then
 }
 
 var errTooLong = fmt.Errorf("mailbox: message is over the limit: %w", store.ErrTooLarge)

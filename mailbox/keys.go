@@ -34,6 +34,9 @@ import "encoding/binary"
 //	l A M          what the access key of URLs is made of                           GENURLAUTH, RESETKEY
 //	F A            text index: its blocks                                           in the background (index.go)
 //	f A B row      text index: which emails have which terms                        in the background
+//	w A M          who may do what with the mailbox, if not only its owner          SETACL, CREATE below it, RENAME of INBOX
+//	j V A M        account V, or anyone if 0, is in the list of it              with w
+//	q A M V chunk  what V, who is not the owner, has seen of 512 UIDs               STORE, COPY and APPEND by V
 //	z A M          a deleted mailbox whose messages are still being removed         DELETE, until swept
 //
 // Arrivals have no entry in the change log: a small row holds the modseq of its arrival, which grows with the UID,
@@ -65,6 +68,9 @@ const (
 	kindMetadata = 'p'
 	kindURLKey   = 'l'
 	kindPostings = 'f'
+	kindACL      = 'w'
+	kindGrant    = 'j'
+	kindOwn      = 'q'
 )
 
 // SieveKinds are the kinds of rows that each delivery asks for and hardly ever finds: whether there is such a body, such a
@@ -74,7 +80,7 @@ const SieveKinds = string(kindBody) + string(kindMsgID) + string(kindDelivery)
 // kindsOfAccount are those whose keys begin with kind A, so that one range delete each removes an account.
 var kindsOfAccount = [...]byte{kindBox, kindName, kindSub, kindKeywords, kindChunk, kindSmall, kindSummary, kindHeader, kindSort,
 	kindLog, kindEmail, kindThread, kindMsgID, kindDoomed, kindIndex, kindPostings,
-	kindMetadata, kindURLKey, kindAccount}
+	kindMetadata, kindURLKey, kindACL, kindGrant, kindOwn, kindAccount}
 
 type (
 	accountID uint64

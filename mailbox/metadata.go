@@ -16,37 +16,34 @@ var _ imap.Metadata = (*view)(nil)
 // serverBox stands for the server in annotation keys: no mailbox has that number.
 const serverBox boxID = 0
 
-// metadataBox is the mailbox whose annotations a name stands for, "" being the server. For the server each account has
-// its own, private and shared: there is nobody to share them with.
-func (v *view) metadataBox(ctx context.Context, r store.Reader, name string) (boxID, error) {
-	if name == "" {
-		return serverBox, nil
-	}
-	name, err := v.m.canonical(name)
-	if err != nil {
-		return 0, err
-	}
-	id, _, err := v.boxByName(ctx, r, name)
-	return id, err
-}
-
-// Entries returns the annotations of a mailbox, or of the server (RFC 5464).
+// Entries returns the annotations of a mailbox, or of the server (RFC 5464). For the server each account has its own,
+// private and shared: there is nobody to share them with. Of others' mailboxes there are only the shared ones.
 func (v *view) Entries(ctx context.Context, mailbox string) (list []imap.MetadataEntry, err error) {
+	g, name := v, ""
+	if mailbox != "" {
+		if g, name, err = v.at(ctx, mailbox); err != nil {
+			return nil, err
+		}
+	}
 	err = v.m.eng.View(ctx, func(r store.Reader) error {
-		id, err := v.metadataBox(ctx, r, mailbox)
-		if err != nil {
-			return err
+		id := serverBox
+		if mailbox != "" {
+			var err error
+			if id, _, err = g.boxByName(ctx, r, name, rightLookup|rightRead); err != nil { // section 3.3
+				return err
+			}
 		}
 		var ar arena
-		prefix := ar.boxKey(kindMetadata, v.account.id, id)
+		prefix := ar.boxKey(kindMetadata, g.account.id, id)
 		for kv, err := range r.Scan(ctx, prefix, after(prefix), false) {
 			if err != nil {
 				return err
 			}
-			if len(kv.Value) == 0 {
+			entry := string(kv.Key[len(prefix):])
+			if len(kv.Value) == 0 || g.guest != 0 && !strings.HasPrefix(entry, "/shared/") {
 				continue
 			}
-			list = append(list, imap.MetadataEntry{Name: string(kv.Key[len(prefix):]), Value: slices.Clone(kv.Value[1:])})
+			list = append(list, imap.MetadataEntry{Name: entry, Value: slices.Clone(kv.Value[1:])})
 		}
 		return nil
 	})
@@ -69,23 +66,22 @@ func (v *view) SetEntries(ctx context.Context, mailbox string, entries []imap.Me
 			return no("METADATA MAXSIZE "+strconv.Itoa(l.MetadataOctets), "The value of an entry can have %d octets", l.MetadataOctets)
 		}
 	}
-	return v.change(ctx, func(p *part, r store.Reader) error {
-		id := serverBox
-		if mailbox != "" {
-			name, err := p.m.canonical(mailbox)
-			if err != nil {
-				return err
-			}
-			b, err := p.named(ctx, r, name)
-			if err != nil {
-				return err
-			}
-			if b == nil {
-				return no("NONEXISTENT", "Mailbox %q does not exist", name)
-			}
-			id, mailbox = b.id, name
+	if mailbox == "" {
+		return v.change(ctx, func(p *part, r store.Reader) error { return p.setEntries(ctx, r, serverBox, "", entries) })
+	}
+	g, name, err := v.at(ctx, mailbox)
+	if err != nil {
+		return err
+	}
+	if g.guest != 0 && slices.ContainsFunc(entries, func(e imap.MetadataEntry) bool { return !strings.HasPrefix(e.Name, "/shared/") }) {
+		return no("METADATA NOPRIVATE", "Mailboxes of others have no private entries")
+	}
+	return g.change(ctx, func(p *part, r store.Reader) error {
+		b, _, err := p.usable(ctx, r, g, name, rightLookup|rightRead|rightWrite)
+		if err != nil {
+			return err
 		}
-		return p.setEntries(ctx, r, id, mailbox, entries)
+		return p.setEntries(ctx, r, b.id, name, entries)
 	})
 }
 
@@ -125,6 +121,10 @@ func (p *part) setEntries(ctx context.Context, r store.Reader, id boxID, mailbox
 	}
 	if len(changed) > 0 {
 		p.notice(imap.Event{Kind: imap.EventMetadata, Mailbox: mailbox, Entries: changed})
+		changed = slices.DeleteFunc(slices.Clone(changed), func(e string) bool { return !strings.HasPrefix(e, "/shared/") })
+	}
+	if len(changed) > 0 && id != serverBox {
+		p.notices = append(p.notices, notice{Event: imap.Event{Kind: imap.EventMetadata, Mailbox: mailbox, Entries: changed}, box: id, notOwner: true})
 	}
 	return nil
 }
@@ -134,14 +134,17 @@ var _ imap.URLKeys = (*view)(nil)
 // URLKey returns the access key of a mailbox (RFC 4467): made of the key of the house and of what the row of the
 // mailbox's key says, which never comes again.
 func (v *view) URLKey(ctx context.Context, mailbox string, create bool) (key []byte, err error) {
-	name, err := v.m.canonical(mailbox)
+	g, name, err := v.at(ctx, mailbox)
+	if err == nil && g != v {
+		err = errNotOwnURL
+	}
 	if err != nil {
 		return nil, err
 	}
 	var id boxID
 	var row []byte
 	err = v.m.eng.View(ctx, func(r store.Reader) error {
-		if id, _, err = v.boxByName(ctx, r, name); err != nil {
+		if id, _, err = v.boxByName(ctx, r, name, rightRead); err != nil {
 			return err
 		}
 		var ar arena
@@ -175,6 +178,9 @@ func (v *view) URLKey(ctx context.Context, mailbox string, create bool) (key []b
 	return sum[:], nil
 }
 
+// errNotOwnURL: only the owner of a mailbox has its key: a URL gives access in his name.
+var errNotOwnURL = no("NOPERM", "Only the owner of a mailbox can give out its messages")
+
 func appendURLRow(b []byte, s modSeq) []byte {
 	return appendString(append(b, rowVersion), strconv.FormatUint(s, 10))
 }
@@ -207,7 +213,10 @@ func (v *view) ResetURLKey(ctx context.Context, mailbox string) error {
 			return nil
 		})
 	}
-	name, err := v.m.canonical(mailbox)
+	g, name, err := v.at(ctx, mailbox)
+	if err == nil && g != v {
+		err = errNotOwnURL
+	}
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (s *selected) Expunge(ctx context.Context, uids imap.UIDSet) (imap.UIDSet, 
 }
 
 func (s *selected) expunge(ctx context.Context, p *part, r store.Reader, set imap.UIDSet, done *imap.UIDSet) error {
-	b, err := s.box(ctx, p, r)
+	b, _, err := s.boxFor(ctx, p, r, rightExpunge)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func byUID(list []moving, u uid) *moving {
 // section 3.3).
 func (s *selected) Copy(ctx context.Context, uids imap.UIDSet, to string, move bool) (imap.CopyResult, error) {
 	var result imap.CopyResult
-	to, err := s.m.canonical(to)
+	d, to, err := s.root.at(ctx, to)
 	if err != nil {
 		return result, tryCreate(err)
 	}
@@ -131,7 +131,7 @@ func (s *selected) Copy(ctx context.Context, uids imap.UIDSet, to string, move b
 			return result, toIMAP(err)
 		}
 	}
-	o, err := s.owner(ctx)
+	o, err := d.owner(ctx)
 	if err != nil {
 		return result, toIMAP(err)
 	}
@@ -146,12 +146,12 @@ func (s *selected) Copy(ctx context.Context, uids imap.UIDSet, to string, move b
 	if len(list) == 0 {
 		list = []imap.UIDSet{nil} // the mailbox must be there all the same
 	}
+	job := &copying{selected: s, dest: d, to: to, move: move, owner: &o}
 	for len(list) > 0 {
 		piece := list[0]
-		var done imap.CopyResult
-		err := s.change(ctx, func(p *part, r store.Reader) error {
-			done = imap.CopyResult{}
-			return s.copy(ctx, p, r, piece, to, move, &o, &done)
+		err := s.changeIn(ctx, job.accounts(), func(c *commit, r store.Reader) error {
+			job.done = imap.CopyResult{}
+			return job.build(ctx, c, r, piece)
 		})
 		if n := piece.Len(); move && n > 1 && errors.Is(err, store.ErrTooLarge) {
 			list = append(pieces(piece, (n+1)/2), list[1:]...)
@@ -161,68 +161,11 @@ func (s *selected) Copy(ctx context.Context, uids imap.UIDSet, to string, move b
 			return result, tryCreate(err)
 		}
 		list = list[1:]
-		result.UIDValidity = done.UIDValidity
-		result.Source = result.Source.Union(done.Source)
-		result.Dest = result.Dest.Union(done.Dest)
+		result.UIDValidity = job.done.UIDValidity
+		result.Source = result.Source.Union(job.done.Source)
+		result.Dest = result.Dest.Union(job.done.Dest)
 	}
 	return result, nil
-}
-
-func (s *selected) copy(ctx context.Context, p *part, r store.Reader, set imap.UIDSet, to string, move bool, o *Owner, out *imap.CopyResult) error {
-	b, err := s.box(ctx, p, r)
-	if err != nil {
-		return err
-	}
-	dest, err := p.named(ctx, r, to)
-	if err != nil {
-		return err
-	}
-	if dest == nil {
-		return no("NONEXISTENT", "Mailbox %q does not exist", to)
-	}
-	if len(set) == 0 {
-		return nil
-	}
-	list, err := p.messages(ctx, r, b, set, true)
-	if err != nil || len(list) == 0 {
-		return err
-	}
-	if !move {
-		octets := int64(0)
-		for i := range list {
-			octets += list[i].small.Size
-		}
-		if !p.fits(o, octets, int64(len(list))) {
-			return errQuota
-		}
-	}
-	for _, k := range [...]struct {
-		kind  byte
-		field func(m *moving) *[]byte
-	}{{kindHeader, func(m *moving) *[]byte { return &m.header }}, {kindSort, func(m *moving) *[]byte { return &m.keys }}} {
-		err = p.account.rows(ctx, r, k.kind, b.id, setOf(list), func(u uid, v []byte) bool {
-			*k.field(byUID(list, u)) = p.c.ar.copyOf(v)
-			return true
-		})
-		if err != nil {
-			return err
-		}
-	}
-	out.UIDValidity = dest.UIDValidity
-	for i := range list {
-		u, err := p.copyOne(ctx, r, b, dest, &list[i], move)
-		if err != nil {
-			return err
-		}
-		cause := Copied
-		if move {
-			cause = Moved
-		}
-		p.observe(cause, b, dest, u, list[i].small.Email)
-		out.Source.Add(imap.UID(list[i].uid))
-		out.Dest.Add(imap.UID(u))
-	}
-	return nil
 }
 
 var errQuota = no("OVERQUOTA", "The account has no room for this")
@@ -236,11 +179,15 @@ func setOf(list []moving) (set imap.UIDSet) {
 
 // copyOne puts one message into another mailbox, or the same. It stays the same email: EMAILID, thread and body are
 // shared (RFC 8474 section 5.1). Its SAVEDATE is new (RFC 8514).
-func (p *part) copyOne(ctx context.Context, r store.Reader, from, to *box, m *moving, move bool) (uid, error) {
+func (p *part) copyOne(ctx context.Context, r store.Reader, from, to *box, m *moving, system imap.SystemFlags, words, move bool) (uid, error) {
 	if to.UIDNext == maxUID {
 		return 0, no("LIMIT", "Mailbox has used up its unique identifiers")
 	}
 	small := m.small
+	small.System = system
+	if !words {
+		small.Keywords = nil
+	}
 	s := p.touch(to)
 	small.S, small.Arrived, small.Saved = s, s, p.m.now().Unix()
 	if err := p.carryKeywords(ctx, r, from, to, &small); err != nil {

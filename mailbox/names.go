@@ -77,7 +77,9 @@ func (m *Mailbox) canonical(name string) (string, error) {
 			return "", no("CANNOT", "Mailbox name has a control character")
 		}
 	}
-	if first, rest, sub := strings.Cut(name, separator); strings.EqualFold(first, inbox) {
+	if first, rest, sub := strings.Cut(name, separator); first == othersLevel {
+		return "", no("CANNOT", "%q is where mailboxes of others are", othersLevel)
+	} else if strings.EqualFold(first, inbox) {
 		if !sub {
 			return inbox, nil
 		}

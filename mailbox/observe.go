@@ -134,10 +134,12 @@ func wordsNotIn(words []string, ids, others []uint32) (out []string) {
 type told struct {
 	events  []Event
 	flagged []flaggedIn
+	grants  []grant
 }
 
 // tell calls the observer.
 func (m *Mailbox) tell(ctx context.Context, t told) {
+	m.tellGrants(t.grants)
 	if len(t.events) == 0 {
 		return
 	}

@@ -146,7 +146,7 @@ func (b *box) settleTail() {
 			b.tail, b.tailNo = e.chunk, e.no
 		}
 	}
-	b.edits, b.changed, b.came, b.log = nil, false, false, logRow{}
+	b.edits, b.changed, b.came, b.log, b.own = nil, false, false, logRow{}, nil
 }
 
 // count adds n messages with these flags and this size to the counters; n is 1 or -1.

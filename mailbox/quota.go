@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/samotop/samotop/imap"
+	"github.com/samotop/samotop/store"
 )
 
 // quotaRoot is the one quota root of an account (RFC 9208): all its mailboxes count for it.
@@ -11,10 +12,17 @@ const quotaRoot = "account"
 
 var _ imap.Quotas = (*view)(nil)
 
-// QuotaRoots returns the account's quota root.
-func (v *view) QuotaRoots(_ context.Context, mailbox string) ([]string, error) {
-	if _, err := v.m.canonical(mailbox); err != nil {
+// QuotaRoots returns the account's quota root, for what is in it.
+func (v *view) QuotaRoots(ctx context.Context, mailbox string) ([]string, error) {
+	g, name, err := v.at(ctx, mailbox)
+	if err != nil {
 		return nil, err
+	}
+	if g != v { // it counts for the owner, whose affair it is
+		return nil, toIMAP(v.m.eng.View(ctx, func(r store.Reader) error {
+			_, _, err := g.boxByName(ctx, r, name, rightRead)
+			return err
+		}))
 	}
 	return []string{quotaRoot}, nil
 }

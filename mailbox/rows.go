@@ -22,12 +22,16 @@ import (
 //	h  version, flags (1: fields other than bulky ones are left out too), decoded texts (sortkeys.go; empty if too long),
 //	   fields to the end
 //	o  sort keys (sortkeys.go)
-//	c  version, set of UIDs whose flags changed, vanished: count, UID - last UID and E each
+//	c  version, set of UIDs whose flags changed, vanished: count, UID - last UID and E each, every UID below this one went,
+//	   then, if a viewer's own \Seen changed: his account, set of UIDs
 //	e  version, T, H (32 octets), S of arrival, hashes of ids (8 octets each), places: M and U each
 //	i  version, T, count
 //	F, f  index.go
 //	p  version, value to the end
 //	l  version, S when it was made, as text
+//	w  version, address of the owner, count; flags (1: negative), account (0: anyone), rights (bits), address each
+//	j  version
+//	q  version, runs: gap, length and whether seen (lowest bit), S
 //	b  version, algorithm, generation, octets; then the engine's Ref
 const (
 	rowVersion = 1
@@ -288,9 +292,14 @@ type logRow struct {
 	Flags imap.UIDSet
 	Gone  []goneMessage // in UID order
 	All   uid           // every UID below it is gone; their emails live on elsewhere (RENAME of INBOX)
+
+	Viewer accountID   // for whom alone the flags of these changed; 0: nobody
+	Own    imap.UIDSet // whose own \Seen changed
 }
 
-func (r *logRow) empty() bool { return len(r.Flags) == 0 && len(r.Gone) == 0 && r.All == 0 }
+func (r *logRow) empty() bool {
+	return len(r.Flags) == 0 && len(r.Gone) == 0 && r.All == 0 && len(r.Own) == 0
+}
 
 func (r *logRow) appendTo(b []byte) []byte {
 	b = appendSet(append(b, rowVersion), r.Flags)
@@ -301,11 +310,15 @@ func (r *logRow) appendTo(b []byte) []byte {
 		b = binary.AppendUvarint(b, uint64(g.Email))
 		last = g.UID
 	}
-	return binary.AppendUvarint(b, uint64(r.All))
+	b = binary.AppendUvarint(b, uint64(r.All))
+	if len(r.Own) > 0 {
+		b = appendSet(binary.AppendUvarint(b, uint64(r.Viewer)), r.Own)
+	}
+	return b
 }
 
-// decodeLog adds the UIDs of an entry to the sets.
-func decodeLog(b []byte, flags, gone *imap.UIDSet) error {
+// decodeLog adds the UIDs of an entry to the sets, as they are for a viewer; 0 is the owner.
+func decodeLog(b []byte, viewer accountID, flags, gone *imap.UIDSet) error {
 	d := decoderOf(b)
 	d.version()
 	d.set(flags)
@@ -321,6 +334,13 @@ func decodeLog(b []byte, flags, gone *imap.UIDSet) error {
 	}
 	if all := d.Uint(); all > 1 && all <= maxUID {
 		gone.AddRange(1, imap.UID(all-1))
+	}
+	if len(d.B) > 0 {
+		own := flags
+		if accountID(d.Uint()) != viewer || viewer == 0 {
+			own = new(imap.UIDSet)
+		}
+		d.set(own)
 	}
 	return d.err("the change log")
 }

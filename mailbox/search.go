@@ -47,7 +47,7 @@ func (s *selected) findAll(ctx context.Context, set imap.UIDSet, f *finder) erro
 		f.res.UIDs = set
 		return nil
 	}
-	if f.plain() && set.Len() >= s.m.columnWorth {
+	if s.guest == 0 && f.plain() && set.Len() >= s.m.columnWorth {
 		found, ok, err := s.plainSet(ctx, set, f)
 		if ok || err != nil {
 			f.res.UIDs = found

@@ -18,6 +18,7 @@ type selected struct {
 	first    boxRow // as found when it was selected
 	inbox    bool   // selected as INBOX: it follows the name when INBOX is renamed
 	readOnly bool
+	have     rights // what the session may do, as of the last look
 	notify   chan struct{}
 	live     *live
 	closed   bool
@@ -70,9 +71,20 @@ func (s *selected) Close() error {
 // Notify is sent to when something became durable.
 func (s *selected) Notify() <-chan struct{} { return s.notify }
 
-// row reads the mailbox's row, store.ErrNotFound if it was deleted. A session that selected INBOX goes over to the
-// new one when INBOX was renamed.
+// row reads the mailbox's row, store.ErrNotFound if it was deleted, or may not be read any more (RFC 4314 section 5.1.1). A
+// session that selected INBOX goes over to the new one when INBOX was renamed.
 func (s *selected) row(ctx context.Context, r store.Reader) (boxRow, error) {
+	row, err := s.anyRow(ctx, r)
+	if err != nil || s.guest == 0 {
+		return row, err
+	}
+	if s.have, err = s.rightsIn(ctx, r, s.id); err == nil && s.have&rightRead == 0 {
+		err = store.ErrNotFound
+	}
+	return row, err
+}
+
+func (s *selected) anyRow(ctx context.Context, r store.Reader) (boxRow, error) {
 	row, err := s.boxByID(ctx, r, s.id)
 	if !s.inbox || err == nil && row.Name == inbox || err != nil && !errors.Is(err, store.ErrNotFound) {
 		return row, err
@@ -84,6 +96,31 @@ func (s *selected) row(ctx context.Context, r store.Reader) (boxRow, error) {
 		s.attach()
 	}
 	return row, err
+}
+
+// letters are the session's rights as the client is told of them; "" for the owner.
+func (s *selected) letters() string {
+	if s.guest == 0 {
+		return ""
+	}
+	return s.have.String()
+}
+
+// boxFor is box for a change that needs some rights.
+func (s *selected) boxFor(ctx context.Context, p *part, r store.Reader, need rights) (*box, rights, error) {
+	b, err := s.box(ctx, p, r)
+	if err != nil {
+		return nil, 0, err
+	}
+	have, err := p.may(ctx, r, s.view, b.id)
+	switch {
+	case err != nil:
+	case have&rightRead == 0:
+		err = errGone
+	case need&^have != 0:
+		err = no("NOPERM", "You need the rights %q here", need.String())
+	}
+	return b, have, err
 }
 
 // box is row for a change.
@@ -106,6 +143,7 @@ var errGone = no("NONEXISTENT", "The mailbox was deleted")
 // Snapshot reads the mailbox as it is.
 func (s *selected) Snapshot(ctx context.Context) (*imap.Snapshot, error) {
 	snap := &imap.Snapshot{ReadOnly: s.readOnly}
+	unseen := 0
 	checked := s.live.modseq.Load()
 	err := s.m.eng.View(ctx, func(r store.Reader) error {
 		row, err := s.row(ctx, r)
@@ -117,6 +155,7 @@ func (s *selected) Snapshot(ctx context.Context) (*imap.Snapshot, error) {
 		from := s.takeRecent(&row)
 		err = s.chunks(ctx, r, s.id, 0, func(no uint32, c *chunk) bool {
 			c.All.addTo(&snap.UIDs, no, 0)
+			unseen += c.Unseen.count()
 			if at := c.Unseen.next(0, true); snap.FirstUnseen == 0 && at < chunkUIDs {
 				snap.FirstUnseen = imap.UID(no<<chunkShift + uint32(at))
 			}
@@ -128,6 +167,7 @@ func (s *selected) Snapshot(ctx context.Context) (*imap.Snapshot, error) {
 		if err != nil {
 			return err
 		}
+		snap.Unseen, snap.Rights = uint32(unseen), s.letters()
 		list, err := s.words.load(ctx, r, s)
 		snap.Keywords = slices.Clone(list)
 		snap.MaxKeywords = len(list) >= s.m.limits.Keywords
@@ -146,6 +186,9 @@ func (s *selected) Snapshot(ctx context.Context) (*imap.Snapshot, error) {
 
 // takeRecent returns the first UID that no session has had as \Recent, and takes what is there for this one.
 func (s *selected) takeRecent(row *boxRow) uid {
+	if s.guest != 0 {
+		return row.UIDNext // what is recent is the owner's affair
+	}
 	a := s.account
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -160,7 +203,7 @@ func (s *selected) takeRecent(row *boxRow) uid {
 func (s *selected) Changes(ctx context.Context, since imap.ModSeq) (*imap.Changes, error) {
 	checked := s.live.modseq.Load()
 	if s.looked && checked == s.checked && modSeq(since) == s.lastS {
-		return &imap.Changes{ModSeq: since, UIDNext: imap.UID(s.lastUID)}, nil
+		return &imap.Changes{ModSeq: since, UIDNext: imap.UID(s.lastUID), Rights: s.letters()}, nil
 	}
 	ch := &imap.Changes{}
 	err := s.m.eng.View(ctx, func(r store.Reader) error {
@@ -172,7 +215,7 @@ func (s *selected) Changes(ctx context.Context, since imap.ModSeq) (*imap.Change
 		if err != nil {
 			return err
 		}
-		ch.ModSeq, ch.UIDNext = imap.ModSeq(row.S), imap.UID(row.UIDNext)
+		ch.ModSeq, ch.UIDNext, ch.Rights = imap.ModSeq(row.S), imap.UID(row.UIDNext), s.letters()
 		if modSeq(since) < row.S {
 			err = s.collect(ctx, r, &row, modSeq(since), ch)
 		}
@@ -237,7 +280,7 @@ func (s *selected) readLog(ctx context.Context, r store.Reader, since modSeq, fl
 		if err != nil {
 			return err
 		}
-		if err := decodeLog(kv.Value, flags, gone); err != nil {
+		if err := decodeLog(kv.Value, s.guest, flags, gone); err != nil {
 			return err
 		}
 	}
@@ -256,6 +299,10 @@ func (s *selected) resync(ctx context.Context, r store.Reader, since modSeq, old
 		return err
 	}
 	*gone = old.Subtract(present)
+	own, err := s.ownOf(ctx, r, s.id, 0, maxUID)
+	if err != nil {
+		return err
+	}
 	var ar arena
 	lo := ar.boxKey(kindSmall, s.account.id, s.id)
 	for kv, err := range r.Scan(ctx, lo, after(lo), false) {
@@ -266,8 +313,9 @@ func (s *selected) resync(ctx context.Context, r store.Reader, since modSeq, old
 		if err != nil {
 			return err
 		}
-		if m.S > since {
-			flags.Add(imap.UID(lastUint32(kv.Key)))
+		u := lastUint32(kv.Key)
+		if own.overlay(u, &m); m.S > since {
+			flags.Add(imap.UID(u))
 		}
 	}
 	return nil
@@ -281,13 +329,18 @@ func (s *selected) readFlags(ctx context.Context, r store.Reader, set imap.UIDSe
 	if _, err := s.words.load(ctx, r, s); err != nil {
 		return err
 	}
+	own, err := s.ownOf(ctx, r, s.id, uid(set.Min()), uid(set.Max()))
+	if err != nil {
+		return err
+	}
 	ch.Flags = make([]imap.FlagChange, 0, set.Len())
 	var inner error
-	err := s.smallRows(ctx, r, s.id, set, func(u uid, v []byte) bool {
+	err = s.smallRows(ctx, r, s.id, set, func(u uid, v []byte) bool {
 		var m smallRow
 		if m, inner = decodeSmall(v); inner != nil {
 			return false
 		}
+		own.overlay(u, &m)
 		var f imap.Flags
 		if f, inner = s.words.of(&m); inner != nil {
 			return false

@@ -94,13 +94,15 @@ type tally struct {
 	hashes   map[emailID]bodyHash
 	threads  map[emailID]emailID
 	ids      map[msgIDHash]msgIDRow
+	rows     map[boxID]boxRow
+	acls     map[boxID]aclRow
 }
 
 // account checks the first account from number id on.
 func (v *verifier) account(r store.Reader, id accountID) (next accountID, more bool, err error) {
 	v.ar = arena{}
 	t := &tally{names: map[string]boxID{}, doomed: map[boxID]bool{}, places: map[emailID]map[place]bool{},
-		hashes: map[emailID]bodyHash{}, threads: map[emailID]emailID{}, ids: map[msgIDHash]msgIDRow{}}
+		hashes: map[emailID]bodyHash{}, threads: map[emailID]emailID{}, ids: map[msgIDHash]msgIDRow{}, rows: map[boxID]boxRow{}, acls: map[boxID]aclRow{}}
 	found := false
 	for kv, err := range r.Scan(v.ctx, v.ar.accountKey(kindAccount, id), []byte{kindAccount + 1}, false) {
 		if err != nil {
@@ -119,7 +121,7 @@ func (v *verifier) account(r store.Reader, id accountID) (next accountID, more b
 	if t.row.Purging {
 		return t.id + 1, true, nil
 	}
-	for _, check := range [...]func(store.Reader, *tally) error{v.doomedBoxes, v.boxes, v.names, v.emails, v.threads, v.msgIDs} {
+	for _, check := range [...]func(store.Reader, *tally) error{v.doomedBoxes, v.boxes, v.names, v.emails, v.threads, v.msgIDs, v.shares, v.grants, v.ownSeen} {
 		if err := check(r, t); err != nil {
 			return 0, false, err
 		}
@@ -162,7 +164,7 @@ func (v *verifier) boxes(r store.Reader, t *tally) error {
 			return nil
 		}
 		boxes = append(boxes, box{boxRow: row, id: id})
-		t.names[row.Name] = id
+		t.names[row.Name], t.rows[id] = id, row
 		return nil
 	})
 	if err != nil {

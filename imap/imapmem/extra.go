@@ -111,15 +111,28 @@ func (a *account) ACL(_ context.Context, mailbox string) ([]imap.ACLEntry, error
 	return append([]imap.ACLEntry{{Identifier: "owner", Rights: allRights}}, b.acl...), nil
 }
 
-func (a *account) SetACL(_ context.Context, mailbox, id, rights string) error {
+func (a *account) SetACL(_ context.Context, mailbox, id string, mode imap.StoreMode, rights string) error {
 	defer a.lock()()
 	b, err := a.box(mailbox)
 	if err != nil {
 		return err
 	}
+	have := ""
+	for _, e := range b.acl {
+		if e.Identifier == id {
+			have = e.Rights
+		}
+	}
+	var out []rune
+	for _, r := range allRights {
+		in, named := strings.ContainsRune(have, r), strings.ContainsRune(rights, r)
+		if mode == imap.StoreReplace && named || mode == imap.StoreAdd && (in || named) || mode == imap.StoreRemove && in && !named {
+			out = append(out, r)
+		}
+	}
 	b.acl = slices.DeleteFunc(slices.Clone(b.acl), func(e imap.ACLEntry) bool { return e.Identifier == id })
-	if rights != "" {
-		b.acl = append(b.acl, imap.ACLEntry{Identifier: id, Rights: rights})
+	if len(out) > 0 {
+		b.acl = append(b.acl, imap.ACLEntry{Identifier: id, Rights: string(out)})
 	}
 	return nil
 }
