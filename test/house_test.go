@@ -146,9 +146,12 @@ func (h *house) launch() (err error) {
 }
 
 // serve runs the rooms, all if none is named, in a process of their own.
-func (h *house) serve(rooms ...string) (p process, err error) {
+func (h *house) serve(rooms ...string) (p process, err error) { return h.serveBy(binary, rooms...) }
+
+// serveBy is serve with a program that runs the program under test.
+func (h *house) serveBy(program string, rooms ...string) (p process, err error) {
 	p.log = &output{news: make(chan struct{}, 1)}
-	p.cmd = exec.Command(binary, append([]string{"serve", "--dir", h.dir}, rooms...)...)
+	p.cmd = exec.Command(program, append([]string{"serve", "--dir", h.dir}, rooms...)...)
 	p.cmd.Stderr = p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
