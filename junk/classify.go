@@ -29,7 +29,7 @@ type Reason struct {
 
 // Classifier holds what may be tuned. The zero value is good.
 type Classifier struct {
-	MinMessages uint32  // of each kind that must have been learned, own and shared together; 0: 20
+	MinMessages uint32  // of each kind that must have been learned, by the account or by all; 0: 20
 	Strongest   int     // tokens that count, the strongest of them; 0: 150
 	MinStrength float64 // distance from 0.5 below which a token does not count; 0: 0.1
 	Reasons     int     // told with a verdict; 0: 8
@@ -61,7 +61,7 @@ const (
 // Classify weighs a message by what its account learned and what all did.
 func (c Classifier) Classify(t *Tokens, own, shared Knowledge) Verdict {
 	c = c.withDefaults()
-	if own.Ham+shared.Ham < c.MinMessages || own.Spam+shared.Spam < c.MinMessages {
+	if max(own.Ham, shared.Ham) < c.MinMessages || max(own.Spam, shared.Spam) < c.MinMessages { // the shared ones may be the own
 		return Verdict{Score: 0.5}
 	}
 	clues := make([]clue, 0, len(t.List))
