@@ -45,7 +45,7 @@ func changesRules(e store.Event) bool {
 	}
 	for _, k := range e.Keys {
 		switch tag, _, _ := strings.Cut(string(k), "/"); tag + "/" {
-		case tagPassword, tagContact, tagPending, tagSent:
+		case tagPassword, tagContact, tagPending, tagSent, tagListed:
 		default:
 			return true
 		}

@@ -141,7 +141,11 @@ func (a *Accounts) load(ctx context.Context) error {
 // scan calls fn for each row with the prefix, outside any View, in pages: rows that change meanwhile are seen as
 // they were or as they are.
 func (a *Accounts) scan(ctx context.Context, prefix []byte, fn func(store.KV) error) error {
-	lo, hi := append([]byte(nil), prefix...), after(prefix)
+	return a.scanRange(ctx, append([]byte(nil), prefix...), after(prefix), fn)
+}
+
+// scanRange is scan for the rows of [lo, hi).
+func (a *Accounts) scanRange(ctx context.Context, lo, hi []byte, fn func(store.KV) error) error {
 	page := make([]store.KV, 0, pageRows)
 	for {
 		page = page[:0]

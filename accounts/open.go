@@ -33,6 +33,7 @@ type Accounts struct {
 	logins logins
 
 	contacts contacts
+	listed   listed
 
 	stop   context.CancelFunc
 	loaded chan struct{} // closed when the background load has ended
@@ -54,6 +55,9 @@ func Open(ctx context.Context, c Config) (*Accounts, error) {
 		return nil, fmt.Errorf("accounts: open: %w", err)
 	}
 	if err := a.readGates(ctx); err != nil {
+		return nil, fmt.Errorf("accounts: open: %w", err)
+	}
+	if err := a.readListed(ctx); err != nil {
 		return nil, fmt.Errorf("accounts: open: %w", err)
 	}
 	if err := a.readHeld(ctx); err != nil {

@@ -279,6 +279,7 @@ func (a *Accounts) RemoveAccount(ctx context.Context, address string) (Account, 
 			store.Delete(keyID(tagGate, acc.ID)), store.Delete(keyID(tagSent, acc.ID)),
 			store.DeleteRange(contactKey(acc.ID, ""), contactKey(acc.ID+1, "")),
 			store.DeleteRange(keyID(tagPending, acc.ID), keyID(tagPending, acc.ID+1)),
+			store.DeleteRange(keyID(tagListed, acc.ID), keyID(tagListed, acc.ID+1)),
 		},
 		Deletes: true,
 	}
@@ -291,5 +292,6 @@ func (a *Accounts) RemoveAccount(ctx context.Context, address string) (Account, 
 		return Account{}, fmt.Errorf("remove account %s: %w", acc.Address, err)
 	}
 	a.contacts.drop(acc.ID)
+	a.listed.dropAll(acc.ID)
 	return acc, nil
 }

@@ -23,6 +23,7 @@ const formatVersion = 2 // 2 has settings of domains and accounts, lists, and ri
 //	r/<name of target> NUL NUL <name of alias or list>     what leads to a target (an index)
 //	x/<id><name> the account may send as that address      y/<name> NUL NUL <id>            the same by address (an index)
 //	g/<id>       the gate: who may write to the account     w/<id>       when its owner sent mail last
+//	e/<id><entry>    a sender who is allowed or denied; id 0: for all accounts
 //	c/<id><sender>   a contact                 q/<id><when><sender>   it waits to be decided
 const (
 	tagGate     = "g/"

@@ -16,9 +16,10 @@ const MaxFaults = 1000
 
 // verifier follows every reference of the database in both directions. Changes wait while it runs.
 type verifier struct {
-	a      *Accounts
-	nextID uint64
-	faults []string
+	listing uint64 // account whose list is looked at
+	a       *Accounts
+	nextID  uint64
+	faults  []string
 }
 
 var errEnough = errors.New("enough faults")
@@ -51,7 +52,7 @@ func (a *Accounts) Verify(ctx context.Context) ([]string, error) {
 		check func(context.Context, store.KV) error
 	}{
 		{tagDomain, v.domain}, {tagName, v.name}, {tagAccount, v.account}, {tagPassword, v.password},
-		{tagAdmin, v.admin}, {tagReverse, v.reverse}, {tagGrant, v.grant}, {tagGranted, v.granted},
+		{tagAdmin, v.admin}, {tagReverse, v.reverse}, {tagGrant, v.grant}, {tagGranted, v.granted}, {tagListed, v.listed},
 	} {
 		err := a.scan(ctx, []byte(part.tag), func(kv store.KV) error { return part.check(ctx, kv) })
 		if errors.Is(err, errEnough) {

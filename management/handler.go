@@ -29,6 +29,7 @@ type Config struct {
 	Aliases   Aliases
 	Contacts  Contacts
 	Bans      Bans
+	Senders   Senders
 	Queue     Queue
 	House     House
 	Copies    Copies

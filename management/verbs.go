@@ -26,6 +26,7 @@ func (h *Handler) table() map[string]verb {
 	t := map[string]verb{}
 	h.contactVerbs(t)
 	h.banVerbs(t)
+	h.senderVerbs(t)
 	h.keyVerbs(t)
 	h.copyVerbs(t)
 	h.mailVerbs(t)

@@ -54,6 +54,7 @@ type cli struct {
 	Domain      domainCmd      `cmd:"" help:"Domains whose mail comes here."`
 	Alias       aliasCmd       `cmd:"" help:"Addresses that lead to others."`
 	Ban         banCmd         `cmd:"" help:"Who may not speak to this house at all."`
+	Sender      senderCmd      `cmd:"" help:"Who is allowed and denied, whatever else is thought of him."`
 	Contact     contactCmd     `cmd:"" help:"Who may write to an account."`
 	Mailbox     mailboxCmd     `cmd:"" help:"What is kept of an account's mail."`
 	Import      importCmd      `cmd:"" help:"Move mail in: from maildirs, mbox files, or another server."`

@@ -35,7 +35,7 @@ func (h *House) openAbuse(ctx context.Context) error {
 func (h *House) openGuard(context.Context) error {
 	c := h.conf.Guard
 	h.guardDoor = guard.New(guard.Config{Rules: guardRules{h.rules}, Contacts: guardContacts{h.rules}, MaxRecipients: h.conf.MTA.MaxRecipients,
-		Thresholds: guard.Thresholds{Junk: c.Junk, Defer: c.Defer, Refuse: c.Refuse}, Own: h.ownNetworks(), Abuse: h.abuse,
+		Thresholds: guard.Thresholds{Junk: c.Junk, Defer: c.Defer, Refuse: c.Refuse}, Own: h.ownNetworks(), Abuse: h.abuse, Lists: guardLists{h.rules},
 		Journal: h.events, Log: h.log.With("room", "guard")})
 	return nil
 }

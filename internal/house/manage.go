@@ -30,6 +30,7 @@ func (h *House) managementConfig() management.Config {
 		p := h.people()
 		c.Domains, c.People, c.Aliases, c.MakePassword = p, p, p, h.accounts.GeneratePassword
 		c.Contacts = contacts{h.accounts}
+		c.Senders = senders{h.accounts}
 	}
 	if h.mailbox != nil {
 		c.Transfer = &transfer.Handler{Mailbox: h.mailbox, Log: h.log.With("part", "transfer")}

@@ -19,6 +19,7 @@ type accountsRoom interface {
 	MaySendAs(ctx context.Context, account string, from mail.Address) (bool, error)
 	Decide(ctx context.Context, q accounts.Question) (accounts.Decision, error)
 	Unproven(ctx context.Context, to mail.Address) (accounts.Decision, error)
+	Listed(ctx context.Context, q accounts.ListedQuestion) (accounts.Listed, error)
 	WroteTo(ctx context.Context, account string, to []mail.Address) error
 	ReversePath(ctx context.Context, sender, via mail.Address) (mail.Address, error)
 }
@@ -50,6 +51,7 @@ func methods(a accountsRoom) map[string]ruleproto.Method {
 		"lookup":   ruleproto.Handle(a.Lookup),
 		"decide":   ruleproto.Handle(a.Decide),
 		"unproven": ruleproto.Handle(a.Unproven),
+		"listed":   ruleproto.Handle(a.Listed),
 		"wrote-to": ruleproto.Handle(func(ctx context.Context, q wroteTo) (struct{}, error) {
 			return struct{}{}, a.WroteTo(ctx, q.Account, q.To)
 		}),
@@ -131,6 +133,10 @@ func (r *remoteAccounts) Decide(ctx context.Context, q accounts.Question) (accou
 
 func (r *remoteAccounts) Unproven(ctx context.Context, to mail.Address) (accounts.Decision, error) {
 	return ruleproto.Ask[accounts.Decision](ctx, r.c, "unproven", to, nil)
+}
+
+func (r *remoteAccounts) Listed(ctx context.Context, q accounts.ListedQuestion) (accounts.Listed, error) {
+	return ruleproto.Ask[accounts.Listed](ctx, r.c, "listed", q, nil)
 }
 
 func (r *remoteAccounts) WroteTo(ctx context.Context, account string, to []mail.Address) error {
