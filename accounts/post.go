@@ -13,6 +13,7 @@ type Post struct {
 	Allowed bool // the author may post; if not, there are no members
 	Open    bool // anybody may post
 	Closed  bool // only those who are listed may
+	Ours    bool // the author's address is in a domain of ours
 	List    mail.Address
 	Title   string
 	Owner   mail.Address // whoever looks after it
@@ -33,6 +34,9 @@ func (a *Accounts) PostTo(ctx context.Context, list, author mail.Address, check 
 	l := f.n.list
 	p = Post{Open: l.Posting == PostAnyone, Closed: l.Posting == PostListed, List: l.Address, Title: l.Title,
 		Owner: l.Of(ListOwner), Sender: l.Of(ListBounces)}
+	if domain, ok := CanonicalDomain(author.Domain); ok {
+		_, p.Ours = a.held.real(domain)
+	}
 	if p.Allowed, err = a.mayPost(ctx, l, author); err != nil || !p.Allowed || check {
 		return p, err
 	}
