@@ -25,6 +25,7 @@ type Resolution struct {
 	Disabled  bool          // there is such an account, and it takes no mail
 	Targets   []mail.Target // where it goes; none: there is no such user
 	Gated     []bool        // targets whose owners decide who may write to them; nil: none
+	Rewritten []Rewrite     // what rules made of the address; nil: nothing
 }
 
 // Rules knows the addresses. It is safe for concurrent use.

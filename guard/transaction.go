@@ -54,6 +54,9 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 	if err != nil {
 		return err
 	}
+	if len(res.Rewritten) > 0 {
+		t.tellRewritten(ctx, &res, r.Address)
+	}
 	refusal := verdict(&res, r.Address)
 	t.guessed(ctx, refusal)
 	if refusal == nil {

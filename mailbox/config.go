@@ -42,6 +42,7 @@ type Owner struct {
 	QuotaOctets   int64  // of all messages together; 0: none
 	QuotaMessages int64  // 0: none
 	CreateFolders bool   // delivery to a folder that is not there makes it, instead of using INBOX
+	PlusFolder    string // where mail to this very address goes when nobody names a folder; made if it is not there. Never one with a special use
 }
 
 // Limits bounds what one client or peer can make the room hold or do. A zero field stands for its default.
@@ -50,6 +51,7 @@ type Limits struct {
 	NameOctets      int           // of a whole mailbox name; default 512, at most 900
 	NameDepth       int           // levels of a name; default 32
 	Mailboxes       int           // of one account; default 10,000
+	PlusFolders     int           // mailboxes of one account, from which on an Owner.PlusFolder makes no more; default 200
 	Subscriptions   int           // of one account; default 20,000
 	Keywords        int           // of one mailbox; default 1,000
 	KeywordOctets   int           // of one keyword; default 255
@@ -82,6 +84,7 @@ func (l Limits) withDefaults() Limits {
 	l.NameOctets = min(l.NameOctets, 900)
 	orDefault(&l.NameDepth, 32)
 	orDefault(&l.Mailboxes, 10_000)
+	orDefault(&l.PlusFolders, 200)
 	orDefault(&l.Subscriptions, 20_000)
 	orDefault(&l.Keywords, 1_000)
 	orDefault(&l.KeywordOctets, 255)

@@ -51,6 +51,7 @@ type addressee struct {
 	account  *account
 	address  string
 	folder   string
+	plus     string // the folder that the address itself named
 	id       [16]byte
 	hasID    bool
 	delivery string // id, as it came
@@ -64,6 +65,7 @@ type addressee struct {
 var (
 	replyNoUser = mail.NewReply(550, mail.Enhanced{5, 1, 1}, "No such user here")
 	replyQuota  = mail.NewReply(452, mail.Enhanced{4, 2, 2}, "Mailbox is full")
+	replyNever  = mail.NewReply(552, mail.Enhanced{5, 2, 2}, "Message is larger than all that the mailbox may hold")
 	replyMany   = mail.NewReply(452, mail.Enhanced{4, 5, 3}, "Too many recipients")
 	replyEnded  = mail.NewReply(503, mail.Enhanced{5, 5, 1}, "The transaction has ended")
 )
@@ -113,9 +115,17 @@ func (m *Mailbox) hasRoom(ctx context.Context, a *addressee, octets int64) error
 	defer a.account.mu.Unlock()
 	p := part{account: a.account, row: a.account.row}
 	if !p.fits(&a.owner, octets, 1) {
-		return replyQuota
+		return full(&a.owner, octets)
 	}
 	return nil
+}
+
+// full is the answer for want of room: for good if no emptying would help.
+func full(o *Owner, octets int64) *mail.Reply {
+	if o.QuotaOctets > 0 && octets > o.QuotaOctets {
+		return replyNever
+	}
+	return replyQuota
 }
 
 // Trace adds header fields in front of the message.
@@ -198,7 +208,7 @@ func (d *delivery) reserve(ctx context.Context, a *addressee) error {
 	p := part{account: a.account, row: a.account.row}
 	a.prepared = true
 	if !p.fits(&a.owner, a.arrival.size(), 1) {
-		a.reply = *replyQuota
+		a.reply = *full(&a.owner, a.arrival.size())
 		return nil
 	}
 	a.reserved = usage{a.arrival.size(), 1}
@@ -263,8 +273,8 @@ func (d *delivery) tell(ctx context.Context, a *addressee) {
 	if e.From == "" {
 		e.From = "<>"
 	}
-	if a.folder != "" {
-		e.Text = "in the folder " + a.folder + " of " + a.owner.Address
+	if folder := a.folder + a.plus; folder != "" {
+		e.Text = "in the folder " + folder + " of " + a.owner.Address
 	}
 	if !a.reply.Positive() {
 		e.Kind, e.Text = "refused", ""
@@ -316,7 +326,7 @@ func (d *delivery) build(ctx context.Context, c *commit, r store.Reader, again b
 			a.reply = *mail.NewReply(250, mail.Enhanced{2, 0, 0}, "Delivered before")
 			continue
 		case !a.prepared && !p.fits(&a.owner, a.arrival.size(), 1):
-			a.reply = *replyQuota
+			a.reply = *full(&a.owner, a.arrival.size())
 			continue
 		}
 		b, err := p.destination(ctx, r, a)
@@ -374,6 +384,14 @@ func (p *part) destination(ctx context.Context, r store.Reader, a *addressee) (*
 		if err != nil || b != nil {
 			return b, err
 		}
+	} else if a.owner.PlusFolder != "" {
+		b, err := p.plusFolder(ctx, r, a)
+		if b != nil {
+			a.plus = a.owner.PlusFolder
+		}
+		if err != nil || b != nil {
+			return b, err
+		}
 	}
 	b, err := p.named(ctx, r, inbox)
 	if err == nil && b == nil {
@@ -396,6 +414,30 @@ func (p *part) folderFor(ctx context.Context, r store.Reader, a *addressee) (*bo
 	b, err := p.named(ctx, r, name)
 	if err != nil || b != nil || !a.owner.CreateFolders && !strings.HasPrefix(name, contactsPrefix) || int(p.row.Boxes) >= p.m.limits.Mailboxes {
 		return b, err
+	}
+	b = p.newBox(name, 0)
+	p.notice(imap.Event{Kind: imap.EventCreated, Mailbox: name})
+	p.addName(b)
+	return b, nil
+}
+
+// plusFolder is the folder that the address itself names. Strangers choose it: they reach no folder with a special use, such
+// as Sent, and make only so many.
+func (p *part) plusFolder(ctx context.Context, r store.Reader, a *addressee) (*box, error) {
+	name, err := p.m.canonical(a.owner.PlusFolder)
+	if err != nil || strings.HasPrefix(name, contactsPrefix) {
+		return nil, nil
+	}
+	b, err := p.named(ctx, r, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case b != nil && b.Use != 0:
+		return nil, nil
+	case b != nil:
+		return b, nil
+	case int(p.row.Boxes) >= p.m.limits.PlusFolders:
+		return nil, nil
 	}
 	b = p.newBox(name, 0)
 	p.notice(imap.Event{Kind: imap.EventCreated, Mailbox: name})

@@ -133,7 +133,7 @@ func TestQuota(t *testing.T) {
 	if err == nil {
 		io.WriteString(tx2, big)
 		replies, err = tx2.Commit(ctx)
-		if err != nil || replies[0].Code != 452 {
+		if err != nil || replies[0].Code != 552 || replies[0].Enhanced != (mail.Enhanced{5, 2, 2}) {
 			t.Error(replies, err)
 		}
 	}
@@ -144,6 +144,42 @@ func TestQuota(t *testing.T) {
 	}
 	if _, err = ap.Next(ctx, imap.AppendOptions{Size: 900}); code(err) != "OVERQUOTA" {
 		t.Error(err)
+	}
+}
+
+// TestPlusFolder: an address may name a folder, but not one with a special use, nor too many; whoever names another folder wins.
+func TestPlusFolder(t *testing.T) {
+	m := newBox(t, Config{Limits: Limits{PlusFolders: 8}})
+	to := func(detail string) mail.Recipient {
+		return mail.Recipient{Address: mail.Address{Local: "user1+" + detail, Domain: "example.test"}}
+	}
+	named := to("work")
+	named.Folder = `\Junk`
+	deliver(t, m, letter(1), to("work"), to("work"), named, to("Sent"), to("no//name"), to("Contacts/Approved"), to("home"), to("one"), to("too"), to("many"))
+	a := login(t, m, 1)
+	for name, want := range map[string]uint32{"work": 2, "Junk": 1, "Sent": 0, "home": 1, "INBOX": 0} {
+		st, err := a.Status(context.Background(), name)
+		if name == "INBOX" && st.Messages < 3 || name != "INBOX" && st.Messages != want || err != nil {
+			t.Error(name, st.Messages, err)
+		}
+	}
+	if u, err := m.Usage(context.Background(), 1); err != nil || u.Mailboxes != 8 || u.Messages != 10 {
+		t.Errorf("%+v %v", u, err)
+	}
+}
+
+func TestQuotaOfMessages(t *testing.T) {
+	m := newBox(t, Config{Directory: people{messages: 2}})
+	for i, want := range []int{250, 250, 452} {
+		tx, to := begin(t, m), rcpt(1)
+		err := tx.Recipient(context.Background(), &to)
+		if r := mail.AsReply(err); (r == nil) != (want == 250) || r != nil && (r.Code != want || r.Enhanced != (mail.Enhanced{4, 2, 2})) {
+			t.Errorf("%d: %v", i, err)
+		}
+		tx.Abort()
+		if err == nil {
+			deliver(t, m, letter(1), rcpt(1))
+		}
 	}
 }
 

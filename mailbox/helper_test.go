@@ -16,8 +16,9 @@ import (
 
 // people is a Directory of user1@example.test, user2@example.test, ...
 type people struct {
-	quota  int64
-	create bool
+	quota    int64
+	messages int64
+	create   bool
 }
 
 func (d people) Lookup(_ context.Context, a mail.Address) (Owner, error) {
@@ -25,7 +26,8 @@ func (d people) Lookup(_ context.Context, a mail.Address) (Owner, error) {
 	if _, err := fmt.Sscanf(a.Local, "user%d", &n); err != nil || a.Domain != "example.test" {
 		return Owner{}, fmt.Errorf("lookup %s: %w", a, ErrNoOwner)
 	}
-	return Owner{ID: n, Address: a.String(), QuotaOctets: d.quota, CreateFolders: d.create}, nil
+	_, plus, _ := strings.Cut(a.Local, "+")
+	return Owner{ID: n, Address: a.String(), QuotaOctets: d.quota, QuotaMessages: d.messages, CreateFolders: d.create, PlusFolder: plus}, nil
 }
 
 func user(n int) string { return fmt.Sprintf("user%d@example.test", n) }

@@ -286,7 +286,12 @@ func (t *transaction) owed(replies []mail.Reply) []mail.Recipient {
 		for _, at := range rec.targets {
 			if x := &t.targets[at]; !x.reply.Positive() && !listed[at] {
 				listed[at] = true
-				owed = append(owed, x.handed)
+				debt := x.handed
+				if x.part == &t.queue && x.reply.Permanent() { // it would say the same again: only the sender is to hear of it
+					refusal := x.reply
+					debt.Failed = &refusal
+				}
+				owed = append(owed, debt)
 			}
 		}
 	}

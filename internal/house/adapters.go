@@ -27,7 +27,7 @@ type guardRules struct{ a accountsRoom }
 
 func (g guardRules) Resolve(ctx context.Context, to mail.Address) (guard.Resolution, error) {
 	r, err := g.a.Resolve(ctx, to)
-	return guard.Resolution{OurDomain: r.OurDomain, Disabled: r.Disabled, Targets: r.Targets, Gated: r.Gated}, err
+	return guard.Resolution{OurDomain: r.OurDomain, Disabled: r.Disabled, Targets: r.Targets, Gated: r.Gated, Rewritten: rewritten(r)}, err
 }
 
 // queueRules tells the queue manager the same: what is not ours goes out.
@@ -45,7 +45,10 @@ func (q queueRules) Resolve(ctx context.Context, to mail.Address) ([]mail.Target
 	case len(r.Targets) == 0:
 		return nil, mail.NewReply(550, mail.Enhanced{5, 1, 1}, "No such user here")
 	}
-	return r.Targets, nil
+	if targets := withoutLists(r); len(targets) > 0 {
+		return targets, nil
+	}
+	return nil, mail.NewReply(550, mail.Enhanced{5, 7, 1}, "A list takes no reports")
 }
 
 // directory tells the mailbox whose mail an address is.
@@ -61,7 +64,7 @@ func (d directory) Lookup(ctx context.Context, a mail.Address) (mailbox.Owner, e
 	case !o.Enabled:
 		return mailbox.Owner{}, mail.NewReply(550, mail.Enhanced{5, 2, 1}, "The mailbox is disabled")
 	}
-	return mailbox.Owner{ID: o.ID, Address: o.Address.String(), QuotaOctets: o.Quota}, nil
+	return ownerOf(o), nil
 }
 
 // guardContacts tells the guard whom the owners of accounts let write to them.

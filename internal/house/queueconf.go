@@ -3,6 +3,7 @@ package house
 import (
 	"context"
 
+	"github.com/samotop/samotop/accounts"
 	"github.com/samotop/samotop/accounts/ruleproto"
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/qm"
@@ -30,5 +31,6 @@ func (h *House) reversePath() func(context.Context, mail.Address, mail.Address) 
 
 func (h *House) queueLimits() qm.Limits {
 	c := &h.conf.QM
-	return qm.Limits{MaxConnections: c.Connections, MaxPerDestination: c.PerDomain, Interval: c.Interval}
+	return qm.Limits{MaxConnections: c.Connections, MaxPerDestination: c.PerDomain, Interval: c.Interval,
+		MaxRecipients: accounts.MaxListMembers, MaxTargets: accounts.MaxListMembers} // a post to a list; peers have fewer
 }

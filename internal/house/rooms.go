@@ -73,7 +73,7 @@ func (h *House) openRooms(ctx context.Context) error {
 		if err := h.openQueue(ctx); err != nil {
 			return fmt.Errorf("open queue: %w", err)
 		}
-		h.queueDoor = h.signedQueue()
+		h.queueDoor = h.listed(h.signedQueue())
 	}
 	if err := h.openAbuse(ctx); err != nil {
 		return err

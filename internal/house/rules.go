@@ -22,6 +22,7 @@ type accountsRoom interface {
 	Listed(ctx context.Context, q accounts.ListedQuestion) (accounts.Listed, error)
 	WroteTo(ctx context.Context, account string, to []mail.Address) error
 	ReversePath(ctx context.Context, sender, via mail.Address) (mail.Address, error)
+	PostTo(ctx context.Context, list, author mail.Address, check bool) (accounts.Post, error)
 }
 
 var (
@@ -56,6 +57,7 @@ func methods(a accountsRoom) map[string]ruleproto.Method {
 			return struct{}{}, a.WroteTo(ctx, q.Account, q.To)
 		}),
 		"reverse-path": reversePathMethod(a),
+		"post-to":      postMethod(a),
 		"may-send-as": ruleproto.Handle(func(ctx context.Context, q sendAs) (bool, error) {
 			return a.MaySendAs(ctx, q.Account, q.From)
 		}),
