@@ -60,14 +60,25 @@ func (c *checkConfigCmd) Run(e *env) error {
 	return nil
 }
 
-type statusCmd struct{ jsonFlag }
+type statusCmd struct {
+	Check bool   `help:"Say nothing; the exit status is 0 only if the house serves and can keep mail."`
+	Room  string `help:"With --check: ask this room, of a house that is split." placeholder:"ROOM"`
+	jsonFlag
+}
 
 func (statusCmd) Help() string {
-	return `Example:
-  samotop status`
+	return `With --check it is a health check, as containers and monitors want it: exit status 0 if the house, or the process of a room,
+serves all its listeners and its databases work; else 1, with the reason on standard error.
+
+Example:
+  samotop status
+  samotop status --check --room mta`
 }
 
 func (c *statusCmd) Run(e *env) error {
+	if c.Check {
+		return e.check(c.Room)
+	}
 	var s management.Status
 	if err := e.call(house.Accounts, "house/status", nil, &s); err != nil {
 		return err

@@ -168,6 +168,9 @@ type Route struct {
 // RoomControl is the name of the control socket of one room of a house that is split.
 func RoomControl(room string) string { return "control-" + room + ".sock" }
 
+// RoomTelemetry is the name of the socket with metrics and health of one room of a house that is split.
+func RoomTelemetry(room string) string { return "metrics-" + room + ".sock" }
+
 // Link returns the path of the socket by which a room of another process is reached.
 func (c *Config) Link(room string) string {
 	if path := c.Links[room]; path != "" {

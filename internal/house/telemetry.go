@@ -16,7 +16,7 @@ func (h *House) telemetry() []planned {
 		sockets = nil
 		for _, n := range roomNames {
 			if h.has(n.room) {
-				sockets = append(sockets, "metrics-"+n.name+".sock")
+				sockets = append(sockets, config.RoomTelemetry(n.name))
 			}
 		}
 	}
