@@ -69,6 +69,7 @@ type Report struct {
 
 	Early     bool   // it was refused before the content came: only SPF and Reverse are known
 	MessageID string // of the header, without the angle brackets; "" if there is none
+	Header    []byte // as it came, or the beginning of a very long one; not to be changed or kept
 }
 
 // Begin begins a message.
@@ -127,6 +128,7 @@ func (k *Check) Close(ctx context.Context) Report {
 	r.DKIM = k.dkim.Close(ctx)
 	r.ARC = k.arc.Close(ctx)
 	h := message.ParseHeader(k.head.Buf)
+	r.Header = k.head.Buf
 	r.List, r.MessageID = h.Has("List-Id"), messageID(&h)
 	m := dmarc.Message{From: authors(&h)}
 	if r.SPF.Status == spf.Pass {

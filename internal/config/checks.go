@@ -118,7 +118,8 @@ func (l *loader) sealers(in []string) (out []string) {
 
 // reports reads [reports].
 func (l *loader) reports() Reports {
-	r := Reports{DMARC: l.raw.Reports.DMARC == nil || *l.raw.Reports.DMARC, Addresses: []string{"postmaster@"}}
+	r := Reports{DMARC: l.raw.Reports.DMARC == nil || *l.raw.Reports.DMARC, Failures: l.raw.Reports.Failures != nil && *l.raw.Reports.Failures,
+		Addresses: []string{"postmaster@"}}
 	if l.raw.Reports.Addresses == nil {
 		return r
 	}

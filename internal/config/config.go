@@ -105,6 +105,7 @@ type MSA struct {
 // Reports are those of mail authentication.
 type Reports struct {
 	DMARC     bool     // the owners of domains that want it are told daily about mail in their name
+	Failures  bool     // and, with the header, about each message that fails
 	Addresses []string // whose mail is looked through for reports to us; "postmaster@" is that of every domain
 }
 

@@ -66,6 +66,7 @@ type rawMailbox struct {
 
 type rawReports struct {
 	DMARC     *bool     `toml:"dmarc"`
+	Failures  *bool     `toml:"failures"`
 	Addresses *[]string `toml:"addresses"`
 }
 
@@ -137,6 +138,7 @@ func (r *raw) merge(later *raw) {
 	over(&r.Mailbox.PlaintextLoopback, later.Mailbox.PlaintextLoopback)
 	over(&r.Metrics.Listen, later.Metrics.Listen)
 	over(&r.Reports.DMARC, later.Reports.DMARC)
+	over(&r.Reports.Failures, later.Reports.Failures)
 	over(&r.Reports.Addresses, later.Reports.Addresses)
 	r.Guard.merge(&later.Guard)
 	over(&r.Journal.Days, later.Journal.Days)

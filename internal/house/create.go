@@ -227,6 +227,7 @@ listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 
 [reports] # of mail authentication: what others say of our mail ("samotop reports list"), and what we tell them
 # dmarc = true # tell the owners of domains, who ask for it, daily about mail in their name
+# failures = false # tell them, if they ask for it, about each message that fails, with its header but for the recipients
 # addresses = ["postmaster@"] # whose mail is looked through for reports to us
 
 [journal] # what happened to each message, for "samotop why"

@@ -13,3 +13,6 @@ func SendReports(ctx context.Context, h *House, now time.Time) error {
 	h.sendReports(ctx, now.UTC().Truncate(24*time.Hour).Add(23*time.Hour))
 	return nil
 }
+
+// FailuresADomain is how many failure reports a domain gets in an hour.
+const FailuresADomain = failuresADomain

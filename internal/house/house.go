@@ -97,6 +97,7 @@ type House struct {
 	journal  *management.Journal // nil: in another process, or nowhere
 	reports  *management.Reports // nil: in another process, or nowhere
 	counts   *management.Counts  // what will be reported to others; nil: nothing
+	failures *failures           // what is reported to them at once
 	events   mail.Journal        // what rooms tell: a line of the log, and the journal
 	keeper   *certs.Keeper       // nil until Serve, and where no room ends TLS
 	drops    *drop.Taker         // nil: mail from programs of this machine is not taken here
@@ -132,6 +133,7 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 		o.Version = "devel"
 	}
 	h = &House{o: o, conf: o.Config, log: o.Log, engines: map[string]store.Engine{}, fenced: make(chan struct{}), closed: make(chan struct{})}
+	h.failures = newFailures(h)
 	h.keys = &keyring.Ring{Dir: filepath.Join(h.conf.Dir, config.DKIMDir)}
 	if o.OpenEngine == nil {
 		h.o.OpenEngine = h.openLog

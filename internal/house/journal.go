@@ -40,6 +40,7 @@ func (h *House) openJournal(ctx context.Context) {
 // observe records what the checks found.
 func (h *House) observe(ctx context.Context, s *mail.Session, r mailauth.Report) {
 	h.count(r)
+	h.failures.tell(ctx, r)
 	e := mail.Event{Time: time.Now(), Trace: s.ID, Room: "mta", Kind: "checked", MessageID: r.MessageID, From: r.Facts.From.String(),
 		Peer: r.Facts.IP.String()}
 	if e.From == "" {

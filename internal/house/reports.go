@@ -172,25 +172,9 @@ func (h *House) sendReport(ctx context.Context, d management.Due, now time.Time)
 	if err != nil {
 		return nil //nolint:nilerr // it cannot be mended: forgotten
 	}
-	dns, err := h.resolver()
-	if err != nil {
+	to, err := h.consenting(ctx, d.Domain, d.To)
+	if err != nil || len(to) == 0 {
 		return err
-	}
-	var to []mail.Address
-	for _, s := range d.To {
-		a, err := mail.ParseAddress(s)
-		if err != nil {
-			continue
-		}
-		switch ok, err := authorized(ctx, dns, d.Domain, a.Domain); {
-		case err != nil:
-			return err
-		case ok:
-			to = append(to, a)
-		}
-	}
-	if len(to) == 0 {
-		return nil
 	}
 	begin, end := report.Day(day)
 	id := d.Day + "." + d.Domain + "." + strings.ToLower(rand.Text())

@@ -19,6 +19,7 @@ import (
 const reportZone = checkZone + `
 	wants.test                          TXT "v=spf1 ip4:127.0.0.1 -all"
 	_dmarc.wants.test                   TXT "v=DMARC1; p=reject; rua=mailto:dmarc@wants.test,mailto:a@agreed.test,mailto:a@asked-nobody.test"
+	_dmarc.told.test                    TXT "v=DMARC1; p=quarantine; ruf=mailto:ruf@told.test,mailto:a@asked-nobody.test"
 	wants.test._report._dmarc.agreed.test TXT "v=DMARC1"
 `
 
@@ -116,5 +117,59 @@ func TestReports(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	if again := out.Messages(); len(again) > len(sent) {
 		t.Error("reported twice")
+	}
+}
+
+// TestFailureReports: who asks for it is told of each message that fails in his name, without for whom it was, and not
+// without end.
+func TestFailureReports(t *testing.T) {
+	var out mailtest.Recorder
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	far := &mxserver.Server{Door: &out, Hostname: "mx.far.test"}
+	go far.Serve(t.Context(), l)
+	c := made(t, house.CreateOptions{Password: "secret-1"})
+	dns := resolvertest.Serve(t, resolvertest.Zone(t, reportZone))
+	dropIn(t, c, "dns.resolver = [\""+dns+"\"]\nreports.failures = true\n[[qm.route]]\ndomain = \"*\"\nto = \"smtp://"+l.Addr().String()+"\"\n")
+	r := serve(t, c)
+	r.alice(t)
+	const forged = "From: x@told.test\r\nTo: alice@example.test\r\nSubject: give me money\r\n\r\nforged\r\n"
+	if code := sendAs(t, r.addr("25"), "", "alice@example.test", forged); code != 250 {
+		t.Fatal(code)
+	}
+	if code := sendAs(t, r.addr("25"), "x@none.test", "alice@example.test", forged); code != 250 {
+		t.Fatal(code)
+	}
+	var sent []mailtest.Recorded
+	for end := time.Now().Add(30 * time.Second); len(sent) == 0 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		sent = out.Messages()
+	}
+	if len(sent) != 1 || len(sent[0].To) != 1 || sent[0].To[0].Address.String() != "ruf@told.test" || !sent[0].From.Address.IsNull() {
+		t.Fatalf("%+v", sent)
+	}
+	parsed, err := report.Read(bytes.NewReader(sent[0].Content))
+	if err != nil || len(parsed) != 1 {
+		t.Fatalf("%v\n%s", err, sent[0].Content)
+	}
+	f, ok := parsed[0].(*report.Feedback)
+	if !ok || f.Type != "auth-failure" || f.Failure != "dmarc" || f.Delivery != "spam" || f.Alignment != "none" || f.MailFrom != "<x@none.test>" ||
+		len(f.Domains) != 1 || f.Domains[0] != "told.test" || f.SourceIP.String() != "127.0.0.1" {
+		t.Fatalf("%+v\n%s", f, sent[0].Content)
+	}
+	if h := string(f.Headers); !strings.Contains(h, "Subject: give me money") || strings.Contains(h, "alice@") {
+		t.Errorf("header %q", h)
+	}
+	if !strings.Contains(string(sent[0].Content), "DKIM-Signature: ") {
+		t.Error("our report is not signed")
+	}
+	for range 15 {
+		if code := sendAs(t, r.addr("25"), "x@none.test", "alice@example.test", forged); code != 250 {
+			t.Fatal(code)
+		}
+	}
+	if n := len(out.Messages()); n > house.FailuresADomain {
+		t.Errorf("%d reports in an hour", n)
 	}
 }

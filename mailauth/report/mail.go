@@ -22,6 +22,8 @@ type Mail struct {
 	ContentType string // of the report: "application/gzip"
 	Filename    string
 	Report      []byte // as it is attached
+
+	Feedback *Feedback // of a failure report, in place of an attachment
 }
 
 // AggregateMail makes the message of an aggregate report (RFC 9990 section 3.5). receiver is our own domain.
@@ -67,8 +69,17 @@ func (m *Mail) WriteTo(w io.Writer) (int64, error) {
 	field("Message-ID", m.MessageID)
 	field("Auto-Submitted", "auto-generated") // RFC 3834 section 5
 	field("MIME-Version", "1.0")
-	b.WriteString("Content-Type: multipart/mixed;\r\n\tboundary=\"" + boundary + "\"\r\n\r\n--" + boundary + "\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n")
+	kind := "multipart/mixed"
+	if m.Feedback != nil {
+		kind = "multipart/report; report-type=feedback-report"
+	}
+	b.WriteString("Content-Type: " + kind + ";\r\n\tboundary=\"" + boundary + "\"\r\n\r\n--" + boundary + "\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n")
 	b.WriteString(strings.ReplaceAll(m.Text, "\n", "\r\n"))
+	if m.Feedback != nil {
+		m.feedback(&b, boundary)
+		n, err := w.Write(b.Bytes())
+		return int64(n), err
+	}
 	b.WriteString("\r\n--" + boundary + "\r\nContent-Type: " + m.ContentType + "\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment;\r\n\tfilename=\"" +
 		strings.Map(plainName, m.Filename) + "\"\r\n\r\n")
 	wrapped(&b, m.Report)
