@@ -37,7 +37,7 @@ type Classifier struct {
 
 func (c Classifier) withDefaults() Classifier {
 	if c.MinMessages == 0 {
-		c.MinMessages = 20
+		c.MinMessages = DefaultMinMessages
 	}
 	if c.Strongest <= 0 {
 		c.Strongest = 150
@@ -162,3 +162,6 @@ func Classify(t *Tokens, own, shared Knowledge) Verdict { return Classifier{}.Cl
 
 // DefaultSpam is the score from which a message counts as unwanted: what the proof in this package is about.
 const DefaultSpam = 0.95
+
+// DefaultMinMessages is how many messages of each kind must have been learned before anything is said.
+const DefaultMinMessages = 20

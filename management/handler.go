@@ -30,6 +30,8 @@ type Config struct {
 	Contacts  Contacts
 	Bans      Bans
 	Senders   Senders
+	Junk      Junk
+	Relearner Relearner
 	Queue     Queue
 	House     House
 	Copies    Copies

@@ -27,6 +27,7 @@ func (h *Handler) table() map[string]verb {
 	h.contactVerbs(t)
 	h.banVerbs(t)
 	h.senderVerbs(t)
+	h.junkVerbs(t)
 	h.keyVerbs(t)
 	h.copyVerbs(t)
 	h.mailVerbs(t)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/samotop/samotop/junk"
 	"github.com/samotop/samotop/store"
 )
 
@@ -237,4 +238,13 @@ func (f *Filter) Owners(ctx context.Context) ([]uint64, error) {
 	}
 	slices.Sort(out)
 	return out, err
+}
+
+// Enough reports whether a table alone holds enough to judge by.
+func (f *Filter) Enough(s Stats) bool {
+	least := max(f.c.Classifier.MinMessages, 1)
+	if f.c.Classifier.MinMessages == 0 {
+		least = junk.DefaultMinMessages
+	}
+	return s.Ham >= least && s.Spam >= least
 }

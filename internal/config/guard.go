@@ -29,6 +29,8 @@ type Guard struct {
 	ReputationEntries    int64         `json:",omitzero"`
 	ReputationHalfLife   time.Duration `json:",omitzero"`
 	OutgoingUnusualAlarm *bool         `json:",omitempty"` // the owner is told of unusual networks and bursts; nil: yes
+
+	Content
 }
 
 // DNSBL is one [[guard.dnsbl]]: a list of addresses or domains in DNS (RFC 5782).
@@ -63,6 +65,8 @@ type rawGuard struct {
 	ReputationEntries  *int64  `toml:"reputation_entries"`
 	ReputationHalfLife *string `toml:"reputation_half_life"`
 	Alarm              *bool   `toml:"alarm"`
+
+	rawContent
 }
 
 type rawDNSBL struct {
@@ -90,6 +94,7 @@ func (r *rawGuard) merge(later *rawGuard) {
 	}
 	over(&r.ReputationHalfLife, later.ReputationHalfLife)
 	over(&r.Alarm, later.Alarm)
+	r.rawContent.merge(&later.rawContent)
 }
 
 // guard reads [guard].
@@ -125,6 +130,7 @@ func (l *loader) guard() Guard {
 	}
 	g.ReputationEntries = l.limit("guard.reputation_entries", value(r.ReputationEntries), r.ReputationEntries != nil, 1024, 16<<20)
 	g.DNSBL = l.dnsbls(r.DNSBL)
+	g.Content = l.content(&r.rawContent)
 	return g
 }
 

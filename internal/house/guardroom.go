@@ -32,10 +32,14 @@ func (h *House) openAbuse(ctx context.Context) error {
 }
 
 // openGuard opens the room on its database.
-func (h *House) openGuard(context.Context) error {
+func (h *House) openGuard(ctx context.Context) error {
 	c := h.conf.Guard
+	readers, err := h.contentReaders(ctx)
+	if err != nil {
+		return err
+	}
 	h.guardDoor = guard.New(guard.Config{Rules: guardRules{h.rules}, Contacts: guardContacts{h.rules}, MaxRecipients: h.conf.MTA.MaxRecipients,
-		Thresholds: guard.Thresholds{Junk: c.Junk, Defer: c.Defer, Refuse: c.Refuse}, Own: h.ownNetworks(), Abuse: h.abuse, Lists: guardLists{h.rules},
+		Thresholds: guard.Thresholds{Junk: c.Junk, Defer: c.Defer, Refuse: c.Refuse}, Own: h.ownNetworks(), Abuse: h.abuse, Lists: guardLists{h.rules}, Readers: readers,
 		Journal: h.events, Log: h.log.With("room", "guard")})
 	return nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/samotop/samotop/accounts"
 	"github.com/samotop/samotop/accounts/authproto"
 	"github.com/samotop/samotop/guard"
+	"github.com/samotop/samotop/guard/filter"
 	"github.com/samotop/samotop/internal/activation"
 	"github.com/samotop/samotop/internal/certs"
 	"github.com/samotop/samotop/internal/config"
@@ -111,6 +112,10 @@ type House struct {
 
 	abuse *guard.Abuse // nil: no room of this process has a listener on TCP, nor is the guard here
 	gate  *gate        // in front of those listeners
+
+	observers observers      // of the mailbox
+	filter    *filter.Filter // nil: the guard is not here
+	train     *trainer       // nil: the mailbox is not here, or nobody learns
 
 	handler *management.Handler
 	metrics *telemetry.Metrics

@@ -39,6 +39,12 @@ func (h *House) managementConfig() management.Config {
 	if h.has(Guard) && h.abuse != nil {
 		c.Bans = bans{h.abuse}
 	}
+	if h.filter != nil {
+		c.Junk = junkVerbs{h}
+	}
+	if t := h.teacher(); t != nil && h.mailbox != nil {
+		c.Relearner = relearner{mailboxes{h.mailbox, directory{h.rules}}, t}
+	}
 	if h.queue != nil {
 		c.Queue = queue{h.queue}
 	}

@@ -62,7 +62,7 @@ func (h *House) openRooms(ctx context.Context) error {
 			limits.MessageOctets = h.conf.MTA.MaxMessageBytes
 		}
 		if h.mailbox, err = mailbox.Open(ctx, mailbox.Config{Engine: h.engines[mailsDB], Directory: directory{h.rules},
-			Limits: limits, Journal: h.events, Log: h.log.With("room", "mailbox")}); err != nil {
+			Limits: limits, Observer: &h.observers, Journal: h.events, Log: h.log.With("room", "mailbox")}); err != nil {
 			return fmt.Errorf("open mailbox: %w", err)
 		}
 	}
@@ -82,6 +82,10 @@ func (h *House) openRooms(ctx context.Context) error {
 		if err := h.openGuard(ctx); err != nil {
 			return err
 		}
+	}
+	if t := h.teacher(); t != nil && h.mailbox != nil {
+		h.train = newTrainer(h.mailbox, t, h.log.With("room", "mailbox"))
+		h.observers.add(h.train)
 	}
 	return nil
 }

@@ -156,6 +156,12 @@ func (h *House) run(ctx context.Context, services []service, ready func()) error
 	if h.remote != nil {
 		wg.Go(func() { h.remote.c.Follow(work) })
 	}
+	if h.filter != nil {
+		wg.Go(func() { h.sweepFilter(work) })
+	}
+	if h.train != nil {
+		wg.Go(func() { h.train.run(work) })
+	}
 	for name, e := range h.engines {
 		if m, ok := e.(store.Maintainer); ok {
 			wg.Go(func() { h.collect(work, name, m) })

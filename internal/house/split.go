@@ -156,6 +156,9 @@ func (h *House) doors(*tls.Config, mail.Authenticator) ([]planned, error) {
 	}
 	if h.has(Guard) {
 		offer("guard", guardSocket, h.guardDoor)
+		if h.o.Linked {
+			out = append(out, h.lessonService())
+		}
 	}
 	if h.has(Queue) {
 		offer("qm", queueSocket, h.queueDoor)
