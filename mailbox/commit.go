@@ -248,7 +248,7 @@ func (p *part) seal() {
 	}
 	key := c.ar.accountKey(kindAccount, p.id)
 	c.batch.Asserts = append(c.batch.Asserts, store.Assert{Key: key, Value: p.rowBytes, Absent: p.rowBytes == nil})
-	p.sealed = p.row.appendTo(c.ar.take(2 + 7*10))
+	p.sealed = p.row.appendTo(c.ar.take(2 + 9*10))
 	c.put(key, p.sealed)
 }
 

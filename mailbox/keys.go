@@ -37,6 +37,8 @@ import "encoding/binary"
 //	w A M          who may do what with the mailbox, if not only its owner          SETACL, CREATE below it, RENAME of INBOX
 //	j V A M        account V, or anyone if 0, is in the list of it              with w
 //	q A M V chunk  what V, who is not the owner, has seen of 512 UIDs               STORE, COPY and APPEND by V
+//	C A name       card: E, and what it was made of            with it (cards.go)
+//	D A E          name of the card that email E is            likewise
 //	z A M          a deleted mailbox whose messages are still being removed         DELETE, until swept
 //
 // Arrivals have no entry in the change log: a small row holds the modseq of its arrival, which grows with the UID,
@@ -71,6 +73,8 @@ const (
 	kindACL      = 'w'
 	kindGrant    = 'j'
 	kindOwn      = 'q'
+	kindCard     = 'C'
+	kindCardOf   = 'D'
 )
 
 // SieveKinds are the kinds of rows that each delivery asks for and hardly ever finds: whether there is such a body, such a
@@ -80,7 +84,7 @@ const SieveKinds = string(kindBody) + string(kindMsgID) + string(kindDelivery)
 // kindsOfAccount are those whose keys begin with kind A, so that one range delete each removes an account.
 var kindsOfAccount = [...]byte{kindBox, kindName, kindSub, kindKeywords, kindChunk, kindSmall, kindSummary, kindHeader, kindSort,
 	kindLog, kindEmail, kindThread, kindMsgID, kindDoomed, kindIndex, kindPostings,
-	kindMetadata, kindURLKey, kindACL, kindGrant, kindOwn, kindAccount}
+	kindMetadata, kindURLKey, kindACL, kindGrant, kindOwn, kindCard, kindCardOf, kindAccount}
 
 type (
 	accountID uint64

@@ -167,7 +167,7 @@ func (m *Mailbox) evict() {
 
 func (m *Mailbox) release(a *account) { a.refs.Add(-1) }
 
-// Usage is what an account holds.
+// Usage is what an account holds, but its cards (Cards).
 type Usage struct {
 	Octets, Messages int64
 	Mailboxes        int
@@ -185,7 +185,7 @@ func (m *Mailbox) Usage(ctx context.Context, ownerID uint64) (u Usage, err error
 			return err
 		}
 		row, err := decodeAccount(v)
-		u = Usage{row.Octets, row.Messages, int(row.Boxes)}
+		u = Usage{max(row.Octets-row.FreeOctets, 0), max(row.Messages-row.FreeMessages, 0), int(row.Boxes)}
 		return err
 	})
 	return u, err

@@ -164,10 +164,11 @@ func (p *part) count(b *box, n int, f imap.SystemFlags, size int64) {
 	}
 }
 
-// fits reports whether octets more in so many messages more are within the owner's quota.
+// fits reports whether octets more in so many messages more are within the owner's quota. Cards do not
+// count.
 func (p *part) fits(o *Owner, octets, messages int64) bool {
-	return (o.QuotaOctets <= 0 || p.row.Octets+p.reserved.octets+octets <= o.QuotaOctets) &&
-		(o.QuotaMessages <= 0 || p.row.Messages+p.reserved.messages+messages <= o.QuotaMessages)
+	return (o.QuotaOctets <= 0 || p.row.Octets-p.row.FreeOctets+p.reserved.octets+octets <= o.QuotaOctets) &&
+		(o.QuotaMessages <= 0 || p.row.Messages-p.row.FreeMessages+p.reserved.messages+messages <= o.QuotaMessages)
 }
 
 // words returns the keywords of a mailbox; a keyword's number is its place.

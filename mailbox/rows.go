@@ -10,7 +10,9 @@ import (
 // Every row begins with its version. Integers are varints, signed ones zigzag, but where a width is given; strings
 // and lists are preceded by their length.
 //
-//	a  version, flags (1: being purged), last S, E, M, UIDVALIDITY, octets, messages, mailboxes
+//	a  version, flags (1: being purged), last S, E, M, UIDVALIDITY, octets, messages, mailboxes; if there are cards,
+//	   their octets and messages
+//	C, D  cards.go
 //	x  version, UIDVALIDITY, UIDNEXT, S, messages, unseen, deleted, octets, octets deleted, first recent UID,
 //	   horizon of the log, rows of the log, object id, S of creation, special uses (bits), name to the end
 //	k  version, names: the keyword's number is its place
@@ -50,6 +52,8 @@ type accountRow struct {
 	Octets      int64
 	Messages    int64
 	Boxes       uint32
+
+	FreeOctets, FreeMessages int64 // of cards, which do not count for the quota
 }
 
 func (r *accountRow) appendTo(b []byte) []byte {
@@ -61,6 +65,9 @@ func (r *accountRow) appendTo(b []byte) []byte {
 	for _, v := range [...]uint64{r.S, uint64(r.Email), uint64(r.Box), uint64(r.UIDValidity), uint64(r.Octets), uint64(r.Messages), uint64(r.Boxes)} {
 		b = binary.AppendUvarint(b, v)
 	}
+	if r.FreeOctets != 0 || r.FreeMessages != 0 {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(r.FreeOctets)), uint64(r.FreeMessages))
+	}
 	return b
 }
 
@@ -70,6 +77,9 @@ func decodeAccount(b []byte) (r accountRow, err error) {
 	r.Purging = d.Byte()&1 != 0
 	r.S, r.Email, r.Box, r.UIDValidity = d.Uint(), emailID(d.Uint()), boxID(d.Uint()), uint32(d.Uint())
 	r.Octets, r.Messages, r.Boxes = int64(d.Uint()), int64(d.Uint()), uint32(d.Uint())
+	if len(d.B) > 0 {
+		r.FreeOctets, r.FreeMessages = int64(d.Uint()), int64(d.Uint())
+	}
 	return r, d.err("an account")
 }
 

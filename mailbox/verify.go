@@ -121,7 +121,7 @@ func (v *verifier) account(r store.Reader, id accountID) (next accountID, more b
 	if t.row.Purging {
 		return t.id + 1, true, nil
 	}
-	for _, check := range [...]func(store.Reader, *tally) error{v.doomedBoxes, v.boxes, v.names, v.emails, v.threads, v.msgIDs, v.shares, v.grants, v.ownSeen} {
+	for _, check := range [...]func(store.Reader, *tally) error{v.doomedBoxes, v.boxes, v.names, v.emails, v.threads, v.msgIDs, v.shares, v.grants, v.ownSeen, v.cards} {
 		if err := check(r, t); err != nil {
 			return 0, false, err
 		}
