@@ -39,6 +39,7 @@ const (
 	flagNetwork
 	flagExpires
 	flagSeen
+	flagFacts
 )
 
 func encodeContact(c Contact) []byte {
@@ -55,6 +56,9 @@ func encodeContact(c Contact) []byte {
 	if !c.LastSeen.IsZero() {
 		flags |= flagSeen
 	}
+	if c.Tries != 0 || c.Subject != "" || c.Signed != "" || c.List != "" {
+		flags |= flagFacts
+	}
 	b := appendTime([]byte{1, byte(c.State), flags}, c.FirstSeen)
 	if flags&flagSeen != 0 {
 		b = appendTime(b, c.LastSeen)
@@ -64,6 +68,10 @@ func encodeContact(c Contact) []byte {
 	}
 	if flags&flagNetwork != 0 {
 		b = appendString(b, c.Network.String())
+	}
+	if flags&flagFacts != 0 {
+		b = binary.AppendUvarint(b, uint64(c.Tries))
+		b = appendString(appendString(appendString(b, c.Subject), c.Signed), c.List)
 	}
 	return b
 }
@@ -85,6 +93,10 @@ func decodeContact(sender string, row []byte) (Contact, error) {
 		p, err := netip.ParsePrefix(d.string())
 		d.fail = d.fail || err != nil
 		c.Network = p
+	}
+	if flags&flagFacts != 0 {
+		c.Tries = uint32(d.uint())
+		c.Subject, c.Signed, c.List = d.string(), d.string(), d.string()
 	}
 	if int(c.State) >= len(stateNames) {
 		d.fail = true

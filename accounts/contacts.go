@@ -81,6 +81,13 @@ type Contact struct {
 	Expires time.Time
 	// Proven: the sender was authenticated when it was first seen (SPF or DKIM), and has to be.
 	Proven bool
+	// Tries counts the times that he wrote while he waited, those within an hour as one.
+	Tries uint32
+	// What was learnt from the content of his mail, where any was read: cut to lengths of their own, control characters
+	// removed.
+	Subject string
+	Signed  string // DKIM domain that signed it; of a list: the one that has to
+	List    string // of a sender: what he sends is of this list, which is a contact of its own
 	// Network is whence he wrote first, where he was not authenticated: /24 or /48. Until then it is not valid.
 	Network netip.Prefix
 }
@@ -102,6 +109,7 @@ const (
 	Later           // put off: the owner was asked
 	Refuse          // for good
 	Prove           // accept if the sender's domain is authenticated by the message itself (DKIM); else ask again
+	Known           // accept: he is approved, and it is he
 )
 
 // contacts is what is held in memory: which accounts are gated at all.
@@ -110,6 +118,7 @@ type contacts struct {
 	gates   map[uint64]gate
 	pending map[uint64]int // counted when first needed
 	latch   sync.Mutex     // one change at a time
+	news    contactNews
 }
 
 // gate is the row that says that an account's mail is looked at.
@@ -164,6 +173,7 @@ func (a *Accounts) readGates(ctx context.Context) error {
 		return err
 	})
 	a.contacts.gates, a.contacts.pending = gates, map[uint64]int{}
+	a.contacts.news.begin(uint64(a.c.Clock().UnixNano()))
 	return err
 }
 
@@ -228,7 +238,11 @@ func (a *Accounts) commitContacts(ctx context.Context, id uint64, b *store.Batch
 		return refuse(ErrUnknown, "the account is not there any more")
 	}
 	b.Asserts = append(b.Asserts, store.Assert{Key: keyID(tagAccount, id), Value: row})
-	return store.Commit(context.WithoutCancel(ctx), a.c.Engine, b)
+	if err := store.Commit(context.WithoutCancel(ctx), a.c.Engine, b); err != nil {
+		return err
+	}
+	a.contacts.news.tell(id, b)
+	return nil
 }
 
 // Contacts yields the contacts of an account in the order of their names.
@@ -361,10 +375,15 @@ func (a *Accounts) contact(ctx context.Context, id uint64, name string) (*Contac
 		return nil, err
 	}
 	c, err := decodeContact(name, row)
-	if err == nil && c.State != Pending && !c.Expires.IsZero() && !a.c.Clock().Before(c.Expires) {
+	a.endExpired(&c)
+	return &c, err
+}
+
+// endExpired makes a decision that has ended one that is to be made.
+func (a *Accounts) endExpired(c *Contact) {
+	if c.State != Pending && !c.Expires.IsZero() && !a.c.Clock().Before(c.Expires) {
 		c.State, c.Expires = Pending, time.Time{}
 	}
-	return &c, err
 }
 
 // putContact writes a contact in place of old, with the latch held.

@@ -98,7 +98,7 @@ func TestPolicies(t *testing.T) {
 		b.set("bad@far.test", Rejected, 0)
 		b.set("good@far.test", Approved, 0)
 		b.want(p.String()+" rejected", b.decide("bad@far.test", "192.0.2.1", true), Refuse)
-		b.want(p.String()+" approved", b.decide("GOOD@Far.test", "192.0.2.1", true), Accept)
+		b.want(p.String()+" approved", b.decide("GOOD@Far.test", "192.0.2.1", true), Known)
 	}
 }
 
@@ -109,18 +109,18 @@ func TestApprovalIsHis(t *testing.T) {
 	b.want("first, not proven", b.decide("plain@far.test", "192.0.2.1", false), Later)
 	b.set("known@far.test", Approved, 0)
 	b.set("plain@far.test", Approved, 0)
-	b.want("proven again", b.decide("known@far.test", "198.51.100.1", true), Accept)
+	b.want("proven again", b.decide("known@far.test", "198.51.100.1", true), Known)
 	b.want("forged", b.decide("known@far.test", "192.0.2.1", false), Prove)
-	b.want("same network", b.decide("plain@far.test", "192.0.2.200", false), Accept)
+	b.want("same network", b.decide("plain@far.test", "192.0.2.200", false), Known)
 	b.want("another network", b.decide("plain@far.test", "198.51.100.1", false), Prove)
-	b.want("another network, proven now", b.decide("plain@far.test", "198.51.100.1", true), Accept)
+	b.want("another network, proven now", b.decide("plain@far.test", "198.51.100.1", true), Known)
 
 	// Whom the owner wrote to: whoever of that name writes first says whence he writes.
 	if err := b.WroteTo(t.Context(), "alice@our.test", []mail.Address{parsed(t, "friend@far.test")}); err != nil {
 		t.Fatal(err)
 	}
 	b.want("friend", b.decide("friend@far.test", "2001:db8:1:2::1", false), Accept)
-	b.want("friend again", b.decide("friend@far.test", "2001:db8:1:ffff::1", false), Accept)
+	b.want("friend again", b.decide("friend@far.test", "2001:db8:1:ffff::1", false), Known)
 	b.want("friend from elsewhere", b.decide("friend@far.test", "2001:db8:2::1", false), Prove)
 	if d, err := b.Unproven(t.Context(), parsed(t, "alice@our.test")); d != Refuse || err != nil {
 		t.Error(d, err)
@@ -133,7 +133,7 @@ func TestApprovalIsHis(t *testing.T) {
 func TestWholeDomain(t *testing.T) {
 	b := newBook(t, PolicyAsk)
 	b.set("@far.test", Approved, 0)
-	b.want("of the domain", b.decide("anybody@far.test", "192.0.2.1", true), Accept)
+	b.want("of the domain", b.decide("anybody@far.test", "192.0.2.1", true), Known)
 	b.want("of the domain, forged", b.decide("anybody@far.test", "192.0.2.1", false), Prove)
 	b.want("of a domain below", b.decide("anybody@sub.far.test", "192.0.2.1", true), Later)
 	b.set("bad@far.test", Rejected, 0)
@@ -141,7 +141,7 @@ func TestWholeDomain(t *testing.T) {
 	b.set("@spam.test", Rejected, 0)
 	b.want("rejected domain", b.decide("x@spam.test", "192.0.2.1", true), Refuse)
 	b.set("@spam.test", Approved, time.Hour)
-	b.want("approved for an hour", b.decide("x@spam.test", "192.0.2.1", true), Accept)
+	b.want("approved for an hour", b.decide("x@spam.test", "192.0.2.1", true), Known)
 	b.now = b.now.Add(time.Hour)
 	b.want("and not longer", b.decide("x@spam.test", "192.0.2.1", true), Later)
 }
@@ -164,7 +164,7 @@ func TestFloodOfStrangers(t *testing.T) {
 		b.want("stranger", b.decide(fmt.Sprintf("s%d@far.test", i), "192.0.2.1", false), Later)
 	}
 	list := b.list()
-	if len(list) != MaxPending {
+	if len(list) > MaxPending || len(list) < MaxPending-pendingRoom {
 		t.Errorf("%d wait", len(list))
 	}
 	for _, gone := range list {
@@ -173,7 +173,7 @@ func TestFloodOfStrangers(t *testing.T) {
 		}
 	}
 	keys, err := b.pendingKeys(t.Context(), 1)
-	if err != nil || len(keys) != MaxPending {
+	if err != nil || len(keys) != len(list) {
 		t.Error(len(keys), err)
 	}
 }

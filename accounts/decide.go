@@ -72,12 +72,14 @@ func stranger(p Policy) Decision {
 // says which that is.
 func (a *Accounts) decideApproved(ctx context.Context, id uint64, g gate, c *Contact, q Question) (Decision, error) {
 	switch {
-	case q.Proven, g.policy == PolicyOpen:
+	case q.Proven:
+		return Known, nil
+	case g.policy == PolicyOpen:
 		return Accept, nil
 	case c.Proven, strings.HasPrefix(c.Sender, "@"):
 		return Prove, nil
 	case c.Network.IsValid() && c.Network.Contains(q.IP.Unmap()):
-		return Accept, nil
+		return Known, nil
 	case c.Network.IsValid():
 		return Prove, nil
 	}
@@ -167,6 +169,7 @@ func (a *Accounts) ask(ctx context.Context, id uint64, c *Contact, name string, 
 		return err
 	}
 	next.LastSeen = now
+	next.Tries++
 	if err := a.putContact(ctx, id, old, next); err != nil {
 		return err
 	}
@@ -175,6 +178,9 @@ func (a *Accounts) ask(ctx context.Context, id uint64, c *Contact, name string, 
 	a.contacts.mu.Unlock()
 	return nil
 }
+
+// pendingRoom is how many give way at once, so that a flood does not make each of its strangers dear.
+const pendingRoom = 32
 
 // makeRoom lets the contacts that have waited longest give way to a new one: a flood of strangers fills nothing. The count
 // may be too high after decisions, never too low; then it is taken anew.
@@ -191,7 +197,7 @@ func (a *Accounts) makeRoom(ctx context.Context, id uint64) error {
 	}
 	n = len(keys)
 	b := &store.Batch{}
-	for ; n >= MaxPending; n-- {
+	for least := MaxPending - pendingRoom; n > least && len(b.Ops) > 0 || n >= MaxPending; n-- {
 		oldest := keys[0]
 		keys = keys[1:]
 		b.Ops = append(b.Ops, store.Delete(oldest), store.Delete(contactKey(id, senderOfPending(oldest))))

@@ -74,7 +74,7 @@ var _ guard.Contacts = guardContacts{}
 
 // decisions names them on both sides.
 var decisions = map[accounts.Decision]guard.Decision{accounts.Accept: guard.Accept, accounts.Apart: guard.Apart, accounts.Later: guard.Later,
-	accounts.Refuse: guard.Refuse, accounts.Prove: guard.Prove}
+	accounts.Refuse: guard.Refuse, accounts.Prove: guard.Prove, accounts.Known: guard.Known}
 
 func (g guardContacts) Decide(ctx context.Context, to, sender mail.Address, ip netip.Addr, proven bool) (guard.Decision, error) {
 	d, err := g.a.Decide(ctx, accounts.Question{To: to, Sender: sender, IP: ip, Proven: proven})
