@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/store"
 )
 
@@ -20,11 +21,21 @@ const (
 // beyond all that were given (RFC 7162 section 3.1), and neither an email id nor a mailbox id is given again (RFC 8474).
 // Each account is one batch; after an error the database is to be restored anew. Progress may be nil.
 func Renumber(ctx context.Context, eng store.Engine, now time.Time, progress func(accounts int64)) error {
+	return renumberAll(ctx, eng, now, false, progress)
+}
+
+// Recount is Renumber for a database that lost changes (see log.Rescue): the sets of UIDs and what is counted are made
+// anew from the messages that are there. A message whose removal was lost is back.
+func Recount(ctx context.Context, eng store.Engine, now time.Time, progress func(accounts int64)) error {
+	return renumberAll(ctx, eng, now, true, progress)
+}
+
+func renumberAll(ctx context.Context, eng store.Engine, now time.Time, recount bool, progress func(accounts int64)) error {
 	done := int64(0)
 	for next, more := accountID(0), true; more; {
 		var b *store.Batch
 		err := eng.View(ctx, func(r store.Reader) (err error) {
-			b, next, more, err = renumber(ctx, r, next, now)
+			b, next, more, err = renumber(ctx, r, next, now, recount)
 			return err
 		})
 		if err == nil && b != nil {
@@ -44,7 +55,7 @@ func Renumber(ctx context.Context, eng store.Engine, now time.Time, progress fun
 }
 
 // renumber makes the batch of the first account from number id on; nil if there is none, or it is being removed.
-func renumber(ctx context.Context, r store.Reader, id accountID, now time.Time) (b *store.Batch, next accountID, more bool, err error) {
+func renumber(ctx context.Context, r store.Reader, id accountID, now time.Time, recount bool) (b *store.Batch, next accountID, more bool, err error) {
 	var ar arena
 	var row accountRow
 	found := false
@@ -70,6 +81,9 @@ func renumber(ctx context.Context, r store.Reader, id accountID, now time.Time) 
 	row.Email += restoredNumbers
 	row.Box += restoredValidities
 	row.UIDValidity = max(row.UIDValidity, uint32(now.Unix())) + restoredValidities
+	if recount {
+		row.Octets, row.Messages, row.Boxes = 0, 0, 0
+	}
 	lo := ar.accountKey(kindBox, id)
 	for kv, err := range r.Scan(ctx, lo, after(lo), false) {
 		if err != nil {
@@ -78,6 +92,16 @@ func renumber(ctx context.Context, r store.Reader, id accountID, now time.Time) 
 		box, err := decodeBox(kv.Value)
 		if err != nil {
 			return nil, 0, false, err
+		}
+		if recount {
+			ops, err := box.recount(ctx, r, id, boxID(lastUint32(kv.Key)))
+			if err != nil {
+				return nil, 0, false, err
+			}
+			b.Ops = append(b.Ops, ops...)
+			row.Boxes++
+			row.Messages += int64(box.Messages)
+			row.Octets += box.Octets
 		}
 		row.UIDValidity++
 		box.UIDValidity, box.S, box.Horizon = row.UIDValidity, row.S, row.S
@@ -88,6 +112,48 @@ func renumber(ctx context.Context, r store.Reader, id accountID, now time.Time) 
 	}
 	b.Ops = append(b.Ops, store.Put(b.Asserts[0].Key, row.appendTo(nil)))
 	return b, next, more, nil
+}
+
+// recount reads a mailbox's messages into its counters, and makes its set of UIDs.
+func (b *boxRow) recount(ctx context.Context, r store.Reader, a accountID, id boxID) ([]store.Op, error) {
+	var ar arena
+	lo := ar.boxKey(kindChunk, a, id)
+	ops := []store.Op{store.DeleteRange(lo, after(lo))}
+	b.Messages, b.Octets, b.Unseen, b.Deleted, b.DeletedSize = 0, 0, 0, 0, 0
+	var c chunk
+	at := uint32(0)
+	end := func() {
+		if !c.empty() {
+			ops = append(ops, store.Put(ar.msgKey(kindChunk, a, id, at), c.appendTo(nil)))
+		}
+		c = chunk{}
+	}
+	lo = ar.boxKey(kindSmall, a, id)
+	for kv, err := range r.Scan(ctx, lo, after(lo), false) {
+		if err != nil {
+			return nil, err
+		}
+		s, err := decodeSmall(kv.Value)
+		if err != nil {
+			return nil, err
+		}
+		u := lastUint32(kv.Key)
+		if chunkOf(u) != at {
+			end()
+			at = chunkOf(u)
+		}
+		c.put(u, s.System)
+		b.Messages++
+		b.Octets += s.Size
+		b.Unseen += one(s.System&imap.FlagSeen == 0)
+		if s.System&imap.FlagDeleted != 0 {
+			b.Deleted++
+			b.DeletedSize += s.Size
+		}
+		b.UIDNext = max(b.UIDNext, u+1)
+	}
+	end()
+	return ops, nil
 }
 
 // VerifyDatabase is Mailbox.Verify for a database that nobody has open, such as a backup.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/samotop/samotop/store"
 	"github.com/samotop/samotop/store/mem"
 )
 
@@ -45,5 +46,58 @@ func TestRenumber(t *testing.T) {
 	deliver(t, m, letter(4), rcpt(1))
 	if faults, err := m.Verify(context.Background(), nil); err != nil || len(faults) > 0 {
 		t.Fatal(faults, err)
+	}
+}
+
+// TestRecount: a mailbox whose set of UIDs and counters tell of messages that are not there, and not of one that is, is
+// made to fit its messages.
+func TestRecount(t *testing.T) {
+	ctx := context.Background()
+	e := mem.New(mem.Options{})
+	m := open(t, e, Config{})
+	for n := 1; n <= 6; n++ {
+		deliver(t, m, letter(n), rcpt(1))
+	}
+	var ar arena
+	var chunks []store.KV
+	err := e.View(ctx, func(r store.Reader) error {
+		for kv, err := range r.Scan(ctx, []byte{kindChunk}, []byte{kindChunk + 1}, false) {
+			if err != nil {
+				return err
+			}
+			chunks = append(chunks, store.KV{Key: ar.copyOf(kv.Key), Value: ar.copyOf(kv.Value)})
+		}
+		return nil
+	})
+	if err != nil || len(chunks) != 1 {
+		t.Fatal(chunks, err)
+	}
+	var c chunk
+	if err := decodeChunk(chunks[0].Value, &c); err != nil {
+		t.Fatal(err)
+	}
+	c.drop(2)
+	c.put(2000, 0)
+	c.put(2001, 0)
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Commit(ctx, e, &store.Batch{Ops: []store.Op{store.Put(chunks[0].Key, c.appendTo(nil))}}); err != nil {
+		t.Fatal(err)
+	}
+	if faults, err := VerifyDatabase(ctx, e, nil); err != nil || len(faults) == 0 {
+		t.Fatal(faults, err)
+	}
+	if err := Recount(ctx, e, time.Now(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if faults, err := VerifyDatabase(ctx, e, nil); err != nil || len(faults) > 0 {
+		t.Fatal(faults, err)
+	}
+	m = open(t, e, Config{})
+	box, snap := choose(t, login(t, m, 1), "INBOX")
+	defer box.Close()
+	if snap.Messages != 6 {
+		t.Errorf("%d messages", snap.Messages)
 	}
 }

@@ -116,6 +116,7 @@ func (c *statusCmd) Run(e *env) error {
 
 type storeCmd struct {
 	Status storeStatusCmd `cmd:"" help:"Space and health of the databases."`
+	Rescue storeRescueCmd `cmd:"" help:"Make a damaged database one that opens."`
 }
 
 type storeStatusCmd struct{ jsonFlag }

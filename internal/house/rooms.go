@@ -153,7 +153,7 @@ func engineError(dir string, err error) error {
 	case errors.Is(err, store.ErrLocked):
 		remedy = "; stop that process first"
 	case errors.Is(err, store.ErrCorrupt):
-		remedy = "; copy the directory away before anything else, then restore a backup"
+		remedy = "; copy the directory away before anything else, then restore a backup, or see \"samotop store rescue " + filepath.Base(dir) + " --help\""
 	}
 	return fmt.Errorf("open database %s: %w%s", dir, err, remedy)
 }

@@ -227,6 +227,11 @@ func (c *collection) body(ctx context.Context, n uint32, key []byte, id uint64, 
 			c.done.MovedOctets += octets
 			return 0, nil
 		}
+		if errors.Is(err, store.ErrCorrupt) {
+			// It stays where it is, and does not keep others from being moved. Verify names it.
+			c.e.log.Error("collect: a body cannot be read", "dir", c.e.o.Dir, "row", string(key), "err", err)
+			return octets, nil
+		}
 		if !errors.Is(err, store.ErrConflict) {
 			return 0, err
 		}

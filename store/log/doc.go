@@ -25,8 +25,8 @@
 //
 // # Rescue
 //
-// After ErrCorrupt: copy the directory, then open it once with Options.Rescue, which skips what does not check and
-// applies every whole group after it; each loss is logged. Then run Verify.
+// After ErrCorrupt: copy the directory, then call Rescue, which skips what does not check, applies every whole group after
+// it, and moves what can be read out of the damaged segments. Then run Verify.
 //
 // # Space
 //

@@ -69,6 +69,7 @@ type Engine struct {
 	copyErr    atomic.Pointer[error] // of a directory of a checkpoint; see gateFS
 	recounted  uint32                // where Collect is in its round; collectMu guards it
 	buffers    sync.Pool             // *[]byte, for bodies
+	skipped    []store.Fault         // by a rescue
 }
 
 // Open opens the database in o.Dir, or makes one. It gives ErrLocked with the number of the process that has it,

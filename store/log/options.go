@@ -28,7 +28,7 @@ type Options struct {
 	Logger *slog.Logger
 	// OnFence is called once, in a goroutine of its own, when the engine fences itself. A server should exit.
 	OnFence func(error)
-	// Rescue opens a damaged log, losing what does not check. See the package comment.
+	// Rescue opens a damaged log, losing what does not check. See the function Rescue.
 	Rescue bool
 
 	// SegmentOctets bounds a file of the log, but for a batch larger than it; default 256 MiB, at most 1 GiB.

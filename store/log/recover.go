@@ -106,6 +106,9 @@ type replay struct {
 	cut  bool  // something behind end is to be cut off
 	b    *pebble.Batch
 	ch   *changes
+
+	skipping bool // rescue: from lostFrom on nothing checks
+	lostFrom place
 }
 
 // replayOctets is how large a batch of the index may get while the log is read.
@@ -130,6 +133,7 @@ func (rp *replay) run(ctx context.Context) error {
 			if err := rp.bad(place{expect, 0}, errors.New("the segment is not there")); err != nil || rp.cut {
 				return errors.Join(err, rp.commit())
 			}
+			rp.skipped(0)
 		}
 		expect = n + 1
 		if err := rp.segment(ctx, from); err != nil {
@@ -174,6 +178,7 @@ func (rp *replay) segment(ctx context.Context, from place) error {
 		}
 		switch {
 		case errors.Is(err, io.EOF):
+			rp.skipped(uint32(s.size))
 			return nil
 		case errors.Is(err, errBad):
 			if err := rp.bad(s.at, err); err != nil || rp.cut {
@@ -184,10 +189,23 @@ func (rp *replay) segment(ctx context.Context, from place) error {
 		case err != nil:
 			return err
 		}
+		rp.skipped(h.at.off)
 		if err := rp.group(h, records, s.at); err != nil {
 			return err
 		}
 	}
+}
+
+// skipped notes a stretch of the log that was lost and ends before end.
+func (rp *replay) skipped(end uint32) {
+	if !rp.skipping {
+		return
+	}
+	rp.skipping = false
+	f := store.Fault{File: rp.e.segs.path(rp.lostFrom.seg), Offset: int64(rp.lostFrom.off),
+		What: fmt.Sprintf("%d octets do not check and were skipped", end-rp.lostFrom.off)}
+	rp.e.skipped = append(rp.e.skipped, f)
+	rp.e.log.Error("rescue: "+f.What, "file", f.File, "offset", f.Offset)
 }
 
 func (rp *replay) group(h header, records []record, end place) error {
@@ -219,11 +237,13 @@ func (rp *replay) bad(at place, cause error) error {
 		return nil
 	}
 	if rp.e.o.Rescue {
-		rp.e.log.Error("rescue: damage in the log is skipped", "file", rp.e.segs.path(at.seg), "offset", at.off, "err", cause)
+		if !rp.skipping {
+			rp.skipping, rp.lostFrom = true, at
+		}
 		return nil
 	}
 	return damage(rp.e.segs.path(at.seg), at,
-		fmt.Errorf("%w, but %s says that it was synced; see Options.Rescue", cause, witness))
+		fmt.Errorf("%w, but %s says that it was synced", cause, witness))
 }
 
 // resume cuts the torn tail and makes durable what was found, before anybody sees it.

@@ -127,7 +127,10 @@ func TestDamageInTheMiddleIsRefused(t *testing.T) {
 		if err != nil || len(faults) != 1 || faults[0].Offset != 3*disk.Align {
 			t.Errorf("inspect: %+v, %v", faults, err)
 		}
-		o.Rescue = true
+		lost, err := Rescue(context.Background(), o)
+		if err != nil || len(lost) != 1 || lost[0].Offset != 3*disk.Align || !strings.HasPrefix(lost[0].What, "4096 octets") {
+			t.Errorf("rescue: %+v, %v", lost, err)
+		}
 		e := mustOpen(t, o)
 		for i := range 10 {
 			_, err := read(e, fmt.Sprint("k", i))
@@ -135,12 +138,65 @@ func TestDamageInTheMiddleIsRefused(t *testing.T) {
 				t.Errorf("after the rescue row %d: %v", i, err)
 			}
 		}
+		if faults, err := e.Verify(context.Background(), nil); err != nil || len(faults) > 0 {
+			t.Errorf("verify after the rescue: %+v, %v", faults, err)
+		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
 		}
-		o.Rescue = false
-		if err := mustOpen(t, o).Close(); err != nil {
+	}
+}
+
+// TestRescueMovesBodies: of three bodies one is damaged; its row stays and is named, until it is deleted.
+func TestRescueMovesBodies(t *testing.T) {
+	ctx := context.Background()
+	sim := disk.NewSim(1)
+	o := small(Options{Dir: "/db", FS: sim})
+	e := mustOpen(t, o)
+	for _, k := range []string{"b1", "b2", "b3"} {
+		w, err := e.Stage(ctx)
+		if err != nil {
 			t.Fatal(err)
+		}
+		_, werr := w.Write(bodyOf(k[1:] + "/9000"))
+		s, err := w.Close()
+		if err := errors.Join(werr, err); err != nil {
+			t.Fatal(err)
+		}
+		mustCommit(t, e, putBody(k, "x", s))
+	}
+	if err := e.Close(); err != nil { // the index knows all
+		t.Fatal(err)
+	}
+	flip(t, sim, "/db/log/00000001.log", 3*disk.Align+5000) // each group has three blocks
+	if _, err := Rescue(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	e = mustOpen(t, o)
+	faults, err := e.Verify(ctx, nil)
+	if err != nil || len(faults) == 0 {
+		t.Fatalf("verify: %+v, %v", faults, err)
+	}
+	for _, f := range faults {
+		if strings.Contains(f.What, "b1") || strings.Contains(f.What, "b3") {
+			t.Errorf("%+v", f)
+		}
+	}
+	mustCommit(t, e, &store.Batch{Ops: []store.Op{store.Delete([]byte("b2"))}, Deletes: true})
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Rescue(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	e = mustOpen(t, o)
+	defer e.Close()
+	if faults, err := e.Verify(ctx, nil); err != nil || len(faults) > 0 {
+		t.Errorf("verify at the end: %+v, %v", faults, err)
+	}
+	for _, k := range []string{"b1", "b3"} {
+		if _, err := read(e, k); err != nil {
+			t.Errorf("%s: %v", k, err)
 		}
 	}
 }
