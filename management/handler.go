@@ -33,6 +33,9 @@ type Config struct {
 	Junk      Junk
 	Relearner Relearner
 	Queue     Queue
+
+	Destinations Destinations
+
 	House     House
 	Copies    Copies
 	Keys      Keys

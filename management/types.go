@@ -79,6 +79,15 @@ type QueueStats struct {
 	Truncated    bool          `json:"truncated,omitempty"` // there are more than were counted
 	Oldest       *time.Time    `json:"oldest,omitempty"`
 	Destinations []Destination `json:"destinations"`
+	Paused       []string      `json:"paused"`   // destinations, also those without mail
+	Attempts     []Count       `json:"attempts"` // since this process began: taken, put-off, refused, unanswered
+	TLS          []Count       `json:"tls"`      // since this process began: policy and result
+}
+
+// Count is how often something happened.
+type Count struct {
+	What  string `json:"what"`
+	Count int64  `json:"count"`
 }
 
 // Destination is one place that mail waits for.

@@ -25,6 +25,7 @@ func on[A any](fn func(ctx context.Context, a A, out *sender) (any, error)) verb
 func (h *Handler) table() map[string]verb {
 	t := map[string]verb{}
 	h.contactVerbs(t)
+	h.destinationVerbs(t)
 	h.banVerbs(t)
 	h.senderVerbs(t)
 	h.junkVerbs(t)

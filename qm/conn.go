@@ -162,7 +162,7 @@ func (q *QM) connect(ctx context.Context, l *line, w wish, attempts int, tried m
 			return nil, where, errSelf
 		}
 		if cerr == nil {
-			return &conn{peer: c, host: where, addr: h.address, tls: tlsText(state), wish: w}, where, nil
+			return &conn{peer: c, host: where, addr: h.address, tls: tlsText(state) + trustText(&p, &d, state), wish: w}, where, nil
 		}
 		err = cerr
 		q.cfg.Log.Debug("no connection", "host", where, "err", err)
@@ -191,6 +191,21 @@ func tlsText(s *tls.ConnectionState) string {
 		return ""
 	}
 	return tls.VersionName(s.Version) + " " + tls.CipherSuiteName(s.CipherSuite)
+}
+
+// trustText says by what the server's certificate was believed.
+func trustText(p *policies, d *demand, s *tls.ConnectionState) string {
+	switch {
+	case s == nil:
+		return ""
+	case d.security == pinned:
+		return ", certificate by DANE"
+	case d.security == verified && p.enforced():
+		return ", certificate by MTA-STS"
+	case d.security == verified:
+		return ", certificate verified"
+	}
+	return ", certificate not asked for"
 }
 
 // reuse returns an idle connection of the line, or nil.

@@ -73,6 +73,10 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 		}
 		r.Targets = targets
 	}
+	targets, err := t.q.allowed(ctx, r)
+	if err != nil {
+		return err
+	}
 	if len(t.rcpts)+len(r.Targets) > t.q.cfg.Limits.MaxTargets {
 		return errOver
 	}
@@ -84,7 +88,11 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 			attempts: 1, last: Attempt{Time: t.q.now(), Reply: *r.Failed}})
 		return nil
 	}
-	for _, target := range r.Targets {
+	if len(targets) > 1 && wantsExpanded(&own) {
+		t.owe(&recipientRow{rcpt: own, target: mail.Target{Address: r.Address}, final: true, expanded: true, attempts: 1,
+			last: Attempt{Time: t.q.now(), Reply: mail.Reply{Code: 250, Enhanced: mail.Enhanced{2, 1, 5}, Text: "Expanded to several recipients"}}})
+	}
+	for _, target := range targets {
 		if target.Folder == "" && target.Address == r.Address {
 			target.Folder = r.Folder
 		}
@@ -98,6 +106,12 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 		t.owe(&recipientRow{rcpt: own, target: target, expanded: len(r.Targets) > 1})
 	}
 	return nil
+}
+
+// wantsExpanded reports whether the sender is told that a recipient stands for several, which is the last that he hears of it
+// if all goes well (RFC 3461 section 5.2.7.2).
+func wantsExpanded(r *mail.Recipient) bool {
+	return r.Notify&mail.NotifySuccess != 0 && r.Notify&mail.NotifyNever == 0
 }
 
 func (t *transaction) owe(r *recipientRow) {
@@ -237,6 +251,12 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 func (t *transaction) forget() {
 	kept := t.rcpts[:0]
 	for _, r := range t.rcpts {
+		if r.final && r.last.Reply.Positive() {
+			if !t.row.sender.Address.IsNull() {
+				kept = append(kept, r)
+			}
+			continue
+		}
 		if !r.final || !t.row.sender.Address.IsNull() && wants(r, mail.NotifyFailure) {
 			kept = append(kept, r)
 		}

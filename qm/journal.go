@@ -29,7 +29,7 @@ func (q *QM) tellQueued(ctx context.Context, m *message, entries []*entry) {
 		}
 		e := q.event(m, "queued")
 		e.To, e.Code = x.row.target.Address.String(), 250
-		e.Text = fmt.Sprintf("%d octets, to go by %s", m.row.size, x.row.dest)
+		e.Text = fmt.Sprintf("%d octets, to go by %s", m.row.size, destination(x.row.dest))
 		if m.row.origin.account != "" {
 			e.Text += ", for the account " + m.row.origin.account
 		}
@@ -40,6 +40,8 @@ func (q *QM) tellQueued(ctx context.Context, m *message, entries []*entry) {
 func (q *QM) tellAttempt(m *message, o *outcome, d decision) {
 	kind := "delivered"
 	switch {
+	case d.action == finish && o.e.row.final:
+		return // it was told when it was queued
 	case d.action == fail:
 		kind = "failed"
 	case d.action == retry:
@@ -61,9 +63,13 @@ func (q *QM) tellAttempt(m *message, o *outcome, d decision) {
 	q.cfg.Journal.Record(context.Background(), e)
 }
 
-func (q *QM) tellReport(ctx context.Context, c *change, report ID) {
+func (q *QM) tellReport(ctx context.Context, c *change, n notice, report ID) {
 	e := q.event(c.m, "reported")
-	e.To = c.m.row.sender.Address.String()
-	e.Text = fmt.Sprintf("the sender is told about %d recipients, by the report %v", len(c.told), report)
+	e.To = n.to.String()
+	who := "the sender"
+	if n.copy {
+		who = "whoever gets copies"
+	}
+	e.Text = fmt.Sprintf("%s is told about %d recipients, by the report %v", who, len(n.told), report)
 	q.cfg.Journal.Record(ctx, e)
 }

@@ -16,6 +16,7 @@ import (
 //	u L               until when, and whether the queue is in use
 //	p L dest          a destination that is paused
 //	s domain          an MTA-STS policy that was fetched, as JSON
+//	n address         an address or @domain that is not written to, or that has refused mail
 //	r L day           how TLS went on that day, as JSON, until it is reported
 //	v                 version of the format
 //	x period hash     -> id: messages that came with delivery ids (again.go)
@@ -30,6 +31,8 @@ func leaseKey(lane uint8) []byte { return []byte{'l', lane} }
 func untilKey(lane uint8) []byte { return []byte{'u', lane} }
 
 func pauseKey(lane uint8, dest string) []byte { return append([]byte{'p', lane}, dest...) }
+
+func suppressKey(name string) []byte { return append([]byte{'n'}, name...) }
 
 func policyKey(domain string) []byte { return append([]byte{'s'}, domain...) }
 

@@ -234,6 +234,7 @@ func (q *QM) Stats(ctx context.Context) (*Stats, error) {
 	slices.SortFunc(s.Destinations, func(a, b DestinationStats) int {
 		return cmp.Or(b.Recipients-a.Recipients, cmp.Compare(a.Destination, b.Destination))
 	})
+	s.Paused = q.Paused()
 	s.Destinations = s.Destinations[:min(len(s.Destinations), maxStatsLines)]
 	return s, nil
 }

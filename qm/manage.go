@@ -55,7 +55,7 @@ type EntryRecipient struct {
 type Attempt struct {
 	Time  time.Time
 	Host  string     // who answered: name and address; "" if it was us
-	TLS   string     // version and cipher, "" in clear
+	TLS   string     // version and cipher, and by what the certificate was believed; "" in clear
 	Reply mail.Reply // without its cause
 }
 
@@ -76,6 +76,7 @@ type Stats struct {
 	Active       int  // transactions under way
 	Connections  int
 	Destinations []DestinationStats // most recipients first, at most 50
+	Paused       []string           // destinations that are paused, also those without mail
 }
 
 // DestinationStats are numbers about one destination.

@@ -13,6 +13,9 @@ import (
 // MaxPaused destinations are remembered.
 const MaxPaused = 10000
 
+// ErrNoDestination: neither a domain, nor a route's next hop as Stats shows it, nor "local".
+var ErrNoDestination = errors.New("qm: not a destination")
+
 // ErrTooManyPaused: MaxPaused destinations are paused.
 var ErrTooManyPaused = errors.New("qm: too many destinations are paused; resume some first")
 
@@ -64,7 +67,7 @@ func (q *QM) lineOf(dest string) (string, error) {
 		return dest, nil
 	}
 	if dest == "" || len(dest) > 500 || strings.ContainsAny(dest, "\x00 /@") {
-		return "", fmt.Errorf("qm: %.80q is not a destination: name a domain, a route as \"samotop queue stats\" shows it, or local", dest)
+		return "", fmt.Errorf("%w: %.80q", ErrNoDestination, dest)
 	}
 	return "mx:" + asciiDomain(strings.TrimSuffix(dest, ".")), nil
 }

@@ -70,6 +70,14 @@ type Config struct {
 	// reports go to the sender himself.
 	ReversePath func(ctx context.Context, sender, via mail.Address) (mail.Address, error)
 
+	// ReportCopy gets a report of every recipient that fails for good, with the header of the message only; zero: nobody. Failures of
+	// reports are not told.
+	ReportCopy mail.Address
+
+	// SuppressAfter is after how many refusals for good in a row, that say nobody is there, an address elsewhere is written to
+	// no more, until Unsuppress. 0: never.
+	SuppressAfter int
+
 	TLSReports TLSReports
 
 	Schedule Schedule

@@ -8,6 +8,7 @@ import (
 	"io"
 	mrand "math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/samotop/samotop/mailtls/mtasts"
@@ -54,8 +55,12 @@ type QM struct {
 	nextDue  uint64
 	loads    []*line
 	sts      *mtasts.Client
-	tls      tlsResults
-	quiet    chan struct{} // closed when nothing is under way any more, while draining
+	// suppressing: there may be addresses that are not written to.
+	suppressing atomic.Bool
+	attempts    [attemptKinds]atomic.Int64
+	metrics     countedQueue
+	tls         tlsResults
+	quiet       chan struct{} // closed when nothing is under way any more, while draining
 
 	runCtx             context.Context // of Run, for workers
 	drained            chan struct{}   // closed by Drain
@@ -121,6 +126,9 @@ func Open(ctx context.Context, cfg Config) (*QM, error) {
 	}
 	if err := q.readPaused(ctx); err != nil {
 		return nil, fmt.Errorf("qm: read what is paused: %w", err)
+	}
+	if err := q.readSuppressed(ctx); err != nil {
+		return nil, fmt.Errorf("qm: read what is suppressed: %w", err)
 	}
 	return q, nil
 }

@@ -16,8 +16,8 @@ type change struct {
 	dec     []decision
 	rows    []*recipientRow // new ones, nil where the recipient is done
 	told    []told          // what its sender is to be told
-	report  *message        // the report that tells it
-	entries []*entry        // of the report
+	copied  []told          // what Config.ReportCopy is to be told
+	reports []reportMade    // the reports that tell it
 	gone    int             // recipients done
 }
 
@@ -79,6 +79,7 @@ func (c *change) decide(q *QM, o outcome) {
 		c.dec, c.rows = append(c.dec, decision{action: retry}), append(c.rows, r)
 		return
 	}
+	q.countAttempt(&o)
 	attempts := r.attempts + 1
 	d := q.cfg.Schedule.decide(c.m.terms(), attempts, r.warned, o.reply, o.before, o.at, q.chance())
 	d.reply.Cause = nil
@@ -88,6 +89,9 @@ func (c *change) decide(q *QM, o outcome) {
 	q.tellAttempt(c.m, &o, d)
 	if t, ok := c.m.tell(r, &o, d, q.cfg.Schedule); ok {
 		c.told = append(c.told, t)
+	}
+	if t, ok := q.tellCopy(c.m, r, &o, d); ok {
+		c.copied = append(c.copied, t)
 	}
 	if d.action != retry {
 		c.gone++
@@ -104,10 +108,8 @@ func (c *change) decide(q *QM, o outcome) {
 func (q *QM) changeBatch(ctx context.Context, changes []*change) (*store.Batch, error) {
 	b := &store.Batch{Deletes: true}
 	for _, c := range changes {
-		if len(c.told) > 0 {
-			if err := q.addReport(ctx, b, c); err != nil {
-				return b, err
-			}
+		if err := q.addReports(ctx, b, c); err != nil {
+			return b, err
 		}
 		for i, o := range c.outs {
 			if o.not {
@@ -123,7 +125,7 @@ func (q *QM) changeBatch(ctx context.Context, changes []*change) (*store.Batch, 
 		}
 		b.Ops = closeRecipients(b.Ops, c.m, c.gone)
 	}
-	return b, nil
+	return b, q.countRefusals(ctx, b, changes)
 }
 
 // closeRecipients counts recipients that are done; with the last one the message and its body go.
@@ -147,10 +149,10 @@ func (q *QM) discard(b *store.Batch, changes []*change) {
 		s.Discard()
 	}
 	for _, c := range changes {
-		if c.report != nil {
-			q.lost(c.report.id)
-			c.report, c.entries = nil, nil
+		for _, r := range c.reports {
+			q.lost(r.m.id)
 		}
+		c.reports = nil
 	}
 }
 
@@ -171,8 +173,8 @@ func (q *QM) applied(changes []*change) {
 	}
 	q.mu.Unlock()
 	for _, c := range changes {
-		if c.report != nil {
-			q.arrived(c.report, c.entries)
+		for _, r := range c.reports {
+			q.arrived(r.m, r.entries)
 		}
 	}
 }
@@ -194,6 +196,7 @@ const (
 	toldDelayed
 	toldDelivered
 	toldRelayed
+	toldExpanded
 )
 
 // wants reports whether the sender asked to be told, or is told by default (RFC 3461 section 4.1).
@@ -219,6 +222,8 @@ func (m *message) tell(r *recipientRow, o *outcome, d decision, s Schedule) (tol
 		t.action = toldFailed
 	case d.action == retry && d.warn && wants(r, mail.NotifyDelay):
 		t.action, t.until = toldDelayed, s.expires(m.terms())
+	case d.action == finish && r.final && wants(r, mail.NotifySuccess): // RFC 3461 section 5.2.7.2
+		t.action = toldExpanded
 	case d.action == finish && wants(r, mail.NotifySuccess) && !r.expanded && !r.target.Remote:
 		t.action = toldDelivered
 	case d.action == finish && wants(r, mail.NotifySuccess) && !r.expanded && o.relayed: // RFC 3461 section 5.2.2

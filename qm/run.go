@@ -36,6 +36,7 @@ func (q *QM) Run(ctx context.Context) error {
 	keep.Go(func() { q.scanner(keeping) })
 	keep.Go(func() { q.keeper(keeping) })
 	keep.Go(func() { q.reporter(keeping) })
+	keep.Go(func() { q.sweeper(keeping) })
 	rec.Go(func() { q.recorder(recording) })
 	select {
 	case <-ctx.Done():

@@ -67,7 +67,7 @@ func (q *QM) Remove(ctx context.Context, id string, bounce bool) error {
 		w.removed = true
 		if len(c.told) > 0 {
 			w.report = c
-			return q.addReport(ctx, &w.batch, c)
+			return q.addReports(ctx, &w.batch, c)
 		}
 		return nil
 	})
@@ -178,8 +178,10 @@ func (q *QM) thaw(id ID, w *workOn, err error) {
 		}
 	}
 	q.mu.Unlock()
-	if err == nil && w.report != nil && w.report.report != nil {
-		q.arrived(w.report.report, w.report.entries)
+	if err == nil && w.report != nil {
+		for _, r := range w.report.reports {
+			q.arrived(r.m, r.entries)
+		}
 	}
 }
 

@@ -16,6 +16,9 @@ func (q *QM) work(l *line, again bool) {
 	var c *conn
 	for es := q.take(l, again, false); es != nil; es = q.take(l, again, true) {
 		outs, rest := q.reported(es)
+		if not, others := q.withoutSuppressed(ctx, rest); not != nil {
+			outs, rest = append(outs, not...), others
+		}
 		switch {
 		case len(rest) == 0:
 		case l.local:
@@ -45,7 +48,7 @@ func (q *QM) reported(es []*entry) (outs []outcome, rest []*entry) {
 			rest = append(rest, es[:i]...)
 		}
 		reply := e.row.last.Reply
-		if !reply.Permanent() {
+		if !reply.Permanent() && !reply.Positive() {
 			reply = mail.Reply{Code: 550, Enhanced: mail.Enhanced{5, 0, 0}, Text: reply.Text}
 		}
 		outs = append(outs, outcome{e: e, reply: reply, host: e.row.last.Host, at: q.now()})

@@ -61,6 +61,7 @@ type cli struct {
 	Import      importCmd      `cmd:"" help:"Move mail in: from maildirs, mbox files, or another server."`
 	Export      exportCmd      `cmd:"" help:"Move mail out: to a maildir or mbox files."`
 	Queue       queueCmd       `cmd:"" help:"Mail on its way."`
+	Suppress    suppressCmd    `cmd:"" help:"Addresses elsewhere that are not written to."`
 	Sendmail    sendmailCmd    `cmd:"" passthrough:"" help:"Send a message of a program on this machine, as the command sendmail does."`
 	DKIM        dkimCmd        `cmd:"" name:"dkim" help:"Keys that sign what is sent."`
 	Why         whyCmd         `cmd:"" help:"What happened to a message, and why."`

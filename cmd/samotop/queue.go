@@ -22,6 +22,9 @@ type queueCmd struct {
 	Hold    queueHoldCmd    `cmd:"" help:"Keep messages from being tried."`
 	Release queueReleaseCmd `cmd:"" help:"End hold."`
 	Remove  queueRemoveCmd  `cmd:"" help:"Take messages out of the queue."`
+	Pause   queuePauseCmd   `cmd:"" help:"Send nothing to a destination."`
+	Resume  queueResumeCmd  `cmd:"" help:"End pause."`
+	Trace   queueTraceCmd   `cmd:"" help:"Everything that happened to a message, and how it stands."`
 	Stats   queueStatsCmd   `cmd:"" help:"Numbers about the queue."`
 }
 
@@ -217,8 +220,16 @@ func (c *queueStatsCmd) Run(e *env) error {
 	if s.Oldest != nil {
 		fmt.Fprintf(e.stdout, "Oldest      %s\n", stamp(*s.Oldest))
 	}
+	printCounts(e.stdout, "Attempts ", s.Attempts)
+	printCounts(e.stdout, "TLS      ", s.TLS)
+	if len(s.Paused) > 0 {
+		fmt.Fprintf(e.stdout, "Paused      %s\n", strings.Join(s.Paused, " "))
+	}
 	t := newTable(e.stdout, false, "destination\trecipients\tconnections\tlast error", func(d management.Destination) string {
-		return fmt.Sprintf("%s\t%d\t%d\t%s", d.Name, d.Recipients, d.Connections, d.LastError)
+		if d.Paused {
+			d.LastError = strings.TrimSpace("paused " + d.LastError)
+		}
+		return fmt.Sprintf("%s\t%d\t%d\t%s", d.Name, d.Recipients, d.Connections, printableText(d.LastError))
 	})
 	var err error
 	for _, d := range s.Destinations {
@@ -227,4 +238,17 @@ func (c *queueStatsCmd) Run(e *env) error {
 		}
 	}
 	return t.end(err)
+}
+
+// printCounts prints what has happened, and nothing of what has not.
+func printCounts(w io.Writer, title string, counts []management.Count) {
+	var parts []string
+	for _, c := range counts {
+		if c.Count > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", c.What, c.Count))
+		}
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(w, "%s   %s\n", title, strings.Join(parts, ", "))
+	}
 }

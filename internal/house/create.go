@@ -249,6 +249,8 @@ listen = ["imap://{{.Listen}}:{{port 143}}", "imaps://{{.Listen}}:{{port 993}}",
 # srs = true # what an alias or list sends on leaves under a path of ours (SRS), so that SPF does not take us for a forger
 # max_connections = 100 # at once; of them to one destination: max_connections_per_destination = 20
 # interval = "0s" # between two messages to one destination at least
+# suppress_after = 0 # an address elsewhere that has refused so often in a row, because nobody is there, is written to no more: see "samotop suppress"
+# report_copy = "postmaster@{{.Domain}}" # gets a copy of each report of failure, with the header of the message
 
 # Where mail that our people send, or that an alias sends on, goes; the first match wins, otherwise the MX records
 # of its domain are asked.

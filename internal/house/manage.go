@@ -47,6 +47,7 @@ func (h *House) managementConfig() management.Config {
 	}
 	if h.queue != nil {
 		c.Queue = queue{h.queue}
+		c.Destinations = destinations{h.queue}
 	}
 	return c
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/samotop/samotop/management"
@@ -95,7 +97,16 @@ func (q queue) QueueStats(ctx context.Context) (management.QueueStats, error) {
 		return management.QueueStats{}, err
 	}
 	m := management.QueueStats{Messages: s.Messages, Recipients: s.Recipients, Deferred: s.Deferred, Held: s.Held,
-		Active: s.Active, Connections: s.Connections, Truncated: s.Truncated, Oldest: when(s.Oldest), Destinations: []management.Destination{}}
+		Active: s.Active, Connections: s.Connections, Truncated: s.Truncated, Oldest: when(s.Oldest), Destinations: []management.Destination{},
+		Paused: s.Paused, Attempts: []management.Count{}, TLS: []management.Count{}}
+	attempts, sessions := q.q.Counts()
+	for i, kind := range qm.AttemptKinds() {
+		m.Attempts = append(m.Attempts, management.Count{What: kind, Count: attempts[i]})
+	}
+	for _, t := range sessions {
+		m.TLS = append(m.TLS, management.Count{What: t.Policy + " " + tlsResult(t.Result), Count: t.Count})
+	}
+	slices.SortFunc(m.TLS, func(a, b management.Count) int { return strings.Compare(a.What, b.What) })
 	for _, d := range s.Destinations {
 		m.Destinations = append(m.Destinations, management.Destination{Name: d.Destination, Recipients: d.Recipients,
 			Connections: d.Connections, Window: d.Window, Paused: d.Paused, Until: when(d.Until), LastError: d.LastError})

@@ -14,7 +14,20 @@ import (
 )
 
 // nouns tells which room answers the verbs of a noun.
-var nouns = map[string]Rooms{"domain": Accounts, "account": Accounts, "alias": Accounts, "contact": Accounts, "ban": Guard, "junk": Guard, "sender": Accounts, "queue": Queue, "dkim": Queue, "mailbox": Mails, "transfer": Mails}
+var nouns = map[string]Rooms{
+	"domain":   Accounts,
+	"account":  Accounts,
+	"alias":    Accounts,
+	"contact":  Accounts,
+	"sender":   Accounts,
+	"ban":      Guard,
+	"junk":     Guard,
+	"queue":    Queue,
+	"suppress": Queue,
+	"dkim":     Queue,
+	"mailbox":  Mails,
+	"transfer": Mails,
+}
 
 // owners are the rooms with a database.
 const owners = Accounts | Mails | Queue | Guard

@@ -34,3 +34,12 @@ func (h *House) queueLimits() qm.Limits {
 	return qm.Limits{MaxConnections: c.Connections, MaxPerDestination: c.PerDomain, Interval: c.Interval,
 		MaxRecipients: accounts.MaxListMembers, MaxTargets: accounts.MaxListMembers} // a post to a list; peers have fewer
 }
+
+// reportCopy is an address that was checked when it was read; "" is nobody.
+func (h *House) reportCopy() mail.Address {
+	a, err := mail.ParseAddress(h.conf.QM.ReportCopy)
+	if err != nil {
+		return mail.Address{}
+	}
+	return a
+}

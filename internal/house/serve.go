@@ -168,6 +168,7 @@ func (h *House) run(ctx context.Context, services []service, ready func()) error
 		}
 	}
 	h.countStores()
+	h.countQueue()
 	h.state.mu.Lock()
 	h.state.since = time.Now()
 	h.state.mu.Unlock()

@@ -189,6 +189,43 @@ func (g *gauge) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, v)
 }
 
+// Sample is one number of a family.
+type Sample struct {
+	Labels []string // values, in the order of the family's names
+	Value  float64
+}
+
+// Family shows numbers that differ by labels and are read when somebody asks; read may fail, then they are left out. Counter says
+// that they only grow. The values of labels must be few and ours.
+func (m *Metrics) Family(name, help string, labels []string, counter bool, read func(ctx context.Context) ([]Sample, error)) {
+	kind := prometheus.GaugeValue
+	if counter {
+		kind = prometheus.CounterValue
+	}
+	m.registry.MustRegister(&family{prometheus.NewDesc(name, help, labels, nil), kind, read})
+}
+
+type family struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(ctx context.Context) ([]Sample, error)
+}
+
+func (f *family) Describe(out chan<- *prometheus.Desc) { out <- f.desc }
+
+func (f *family) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTime)
+	defer cancel()
+	samples, err := f.read(ctx)
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(f.desc, err)
+		return
+	}
+	for _, s := range samples {
+		out <- prometheus.MustNewConstMetric(f.desc, f.kind, s.Value, s.Labels...)
+	}
+}
+
 // Handler answers GET /metrics; /healthz with 200 while healthy returns nil, which is when the process can keep mail; and
 // /readyz with 200 once ready returns nil, which is when it serves.
 func (m *Metrics) Handler(healthy, ready func() error) http.Handler {

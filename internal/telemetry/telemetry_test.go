@@ -32,6 +32,12 @@ func TestMetrics(t *testing.T) {
 	}
 	m.Gauge("samotop_store_free_octets", "Free.", map[string]string{"store": "mails"}, func(context.Context) (float64, error) { return 5, nil })
 	m.Gauge("samotop_store_broken", "Broken.", nil, func(context.Context) (float64, error) { return 0, errors.New("cannot be read") })
+	m.Family("samotop_qm_recipients", "Recipients.", []string{"state"}, false, func(context.Context) ([]Sample, error) {
+		return []Sample{{[]string{"held"}, 2}, {[]string{"queued"}, 3}}, nil
+	})
+	m.Family("samotop_qm_broken_total", "Broken.", []string{"state"}, true, func(context.Context) ([]Sample, error) {
+		return nil, errors.New("cannot be read")
+	})
 
 	a, b := net.Pipe()
 	defer b.Close()
@@ -44,6 +50,7 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`samotop_build_info{version="v1"} 1`, `samotop_mta_events_total{class="5xx",kind="refused"} 3`,
 		`samotop_qm_events_total{class="",kind="queued"} 1`, `samotop_store_free_octets{store="mails"} 5`,
+		`samotop_qm_recipients{state="held"} 2`, `samotop_qm_recipients{state="queued"} 3`,
 		`samotop_listener_connections{listener="smtp"} 1`, "go_goroutines",
 	} {
 		if !strings.Contains(text, want) {

@@ -46,7 +46,7 @@ func section(b *strings.Builder, a Action, of []*Recipient) {
 		if why := reason(d); why != "" {
 			fmt.Fprintf(b, "    %s\n", why)
 		}
-		if d.Reply.Code != 0 && a != Delivered && a != Relayed {
+		if d.Reply.Code != 0 && a != Delivered && a != Relayed && a != Expanded {
 			said := "The mail system found"
 			if d.RemoteMTA != "" {
 				said = oneLine(d.RemoteMTA) + " said"
@@ -74,7 +74,7 @@ func opening(a Action, many bool) string {
 	case Relayed:
 		return "Your message was passed on for " + to + ", to a mail system that may\nnot report what becomes of it:"
 	}
-	return "Your message was passed on by the list of " + to + ":"
+	return "Your message was passed on to everybody behind " + to + ":"
 }
 
 // reason gives the meaning of a status code in words (RFC 3463 section 3), for the codes that people meet.
