@@ -28,6 +28,8 @@ type Config struct {
 	People    People
 	Aliases   Aliases
 	Contacts  Contacts
+	Lists     Lists
+	Rules     Rules
 	Bans      Bans
 	Senders   Senders
 	Junk      Junk

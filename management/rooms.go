@@ -57,6 +57,9 @@ type AccountArgs struct {
 	Password string `json:"password,omitempty"` // "": one is made, and told in the answer
 	Admin    bool   `json:"admin,omitempty"`
 	Quota    int64  `json:"quota,omitempty"`
+
+	QuotaMessages int64 `json:"quota_messages,omitempty"`
+	PlusFolders   bool  `json:"plus_folders,omitempty"`
 }
 
 // SetArgs is account/set, and account/password with only Password; what is nil stays.
@@ -66,6 +69,9 @@ type SetArgs struct {
 	Admin    *bool   `json:"admin,omitempty"`
 	Enabled  *bool   `json:"enabled,omitempty"`
 	Quota    *int64  `json:"quota,omitempty"`
+
+	QuotaMessages *int64 `json:"quota_messages,omitempty"`
+	PlusFolders   *bool  `json:"plus_folders,omitempty"`
 }
 
 // AliasArgs is alias/add and alias/remove; no targets removes the whole alias.

@@ -9,6 +9,11 @@ type Domain struct {
 	Created  time.Time `json:"created"`
 	Accounts int       `json:"accounts,omitempty"` // told by domain/show
 	Aliases  int       `json:"aliases,omitempty"`
+	Lists    int       `json:"lists,omitempty"`
+
+	Separators string    `json:"separators,omitempty"` // between a local part and its detail; "": the default, "none"
+	AliasOf    string    `json:"alias_of,omitempty"`   // the domain that it is another name of
+	Rules      []MapRule `json:"rules,omitempty"`
 }
 
 // Account is a person or thing with a mailbox.
@@ -20,6 +25,10 @@ type Account struct {
 	Quota   int64     `json:"quota"` // octets; 0: no limit
 	Created time.Time `json:"created"`
 	Usage   *Usage    `json:"usage,omitempty"` // told by account/show
+
+	QuotaMessages int64    `json:"quota_messages,omitempty"` // 0: no limit
+	PlusFolders   bool     `json:"plus_folders,omitempty"`   // mail to alice+work goes to the folder work
+	SendAs        []string `json:"send_as,omitempty"`        // told by account/show: granted beside its own addresses
 }
 
 // Usage is what an account holds.

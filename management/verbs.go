@@ -26,6 +26,7 @@ func (h *Handler) table() map[string]verb {
 	t := map[string]verb{}
 	h.contactVerbs(t)
 	h.destinationVerbs(t)
+	h.ruleVerbs(t)
 	h.banVerbs(t)
 	h.senderVerbs(t)
 	h.junkVerbs(t)
@@ -126,6 +127,11 @@ func (h *Handler) domainShow(ctx context.Context, a NameArgs, _ *sender) (any, e
 	}
 	if h.cfg.Aliases != nil {
 		if d.Aliases, err = count(h.cfg.Aliases.Aliases(ctx, d.Name)); err != nil {
+			return nil, err
+		}
+	}
+	if h.cfg.Lists != nil {
+		if d.Lists, err = count(h.cfg.Lists.Lists(ctx, d.Name)); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,8 @@ type accountCmd struct {
 	Show     accountShowCmd     `cmd:"" help:"Show an account and what it holds."`
 	Set      accountSetCmd      `cmd:"" help:"Change an account."`
 	Password accountPasswordCmd `cmd:"" help:"Set a new password."`
+	Grant    accountGrantCmd    `cmd:"" help:"Let an account send as another address."`
+	Revoke   accountRevokeCmd   `cmd:"" help:"Take that back."`
 	Remove   accountRemoveCmd   `cmd:"" help:"Remove an account and its mail."`
 }
 
@@ -20,6 +22,9 @@ type accountAddCmd struct {
 	Address string `arg:"" help:"Its address, in a domain of the house."`
 	Admin   bool   `help:"May look after the house, and gets the mail for postmaster."`
 	Quota   int64  `help:"Octets of mail it may keep (default: no limit)." placeholder:"BYTES"`
+
+	QuotaMessages int64 `help:"Messages it may keep (default: no limit)." placeholder:"N"`
+	PlusFolders   bool  `help:"Mail to name+work goes to the folder work, which is made if need be."`
 	passwordFlag
 }
 
@@ -33,11 +38,12 @@ func (c *accountAddCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.Quota < 0 {
-		return &house.UsageError{Text: fmt.Sprintf("--quota %d: less than nothing", c.Quota)}
+	if err := notNegative(c.Quota, c.QuotaMessages); err != nil {
+		return err
 	}
 	var a management.NewPassword
-	if err := e.call(house.Accounts, "account/add", management.AccountArgs{Address: c.Address, Password: pw, Admin: c.Admin, Quota: c.Quota}, &a); err != nil {
+	if err := e.call(house.Accounts, "account/add", management.AccountArgs{Address: c.Address, Password: pw, Admin: c.Admin, Quota: c.Quota,
+		QuotaMessages: c.QuotaMessages, PlusFolders: c.PlusFolders}, &a); err != nil {
 		return err
 	}
 	fmt.Fprintf(e.stdout, "Account  %s\n", a.Address)
@@ -83,7 +89,11 @@ func (c *accountShowCmd) Run(e *env) error {
 		return printJSON(e.stdout, a)
 	}
 	fmt.Fprintf(e.stdout, "Address   %s\nAdmin     %s\nEnabled   %s\nQuota     %s\nCreated   %s\n",
-		a.Address, yesNo(a.Admin), yesNo(a.Enabled), quota(a.Quota), stamp(a.Created))
+		a.Address, yesNo(a.Admin), yesNo(a.Enabled), quotas(a), stamp(a.Created))
+	if a.PlusFolders {
+		fmt.Fprintln(e.stdout, "Folders   mail to name+work goes to the folder work")
+	}
+	lines(e.stdout, "Sends as  ", a.SendAs)
 	if u := a.Usage; u != nil {
 		fmt.Fprintf(e.stdout, "Messages  %d\nMailboxes %d\nUses      %s\n", u.Messages, u.Mailboxes, octets(u.Octets))
 	}
@@ -95,21 +105,57 @@ type accountSetCmd struct {
 	Admin   *bool  `help:"Make it an admin, or with --no-admin not." negatable:""`
 	Enabled *bool  `help:"Let it log in and receive, or with --no-enabled not." negatable:""`
 	Quota   *int64 `help:"Octets of mail it may keep; 0 for no limit." placeholder:"BYTES"`
+
+	QuotaMessages *int64  `help:"Messages it may keep; 0 for no limit." placeholder:"N"`
+	PlusFolders   *string `help:"on: mail to name+work goes to the folder work, which is made if need be; off: to INBOX." placeholder:"on|off" enum:"on,off"`
+}
+
+func notNegative(octets, messages int64) error {
+	switch {
+	case octets < 0:
+		return &house.UsageError{Text: fmt.Sprintf("--quota %d: less than nothing", octets)}
+	case messages < 0:
+		return &house.UsageError{Text: fmt.Sprintf("--quota-messages %d: less than nothing", messages)}
+	}
+	return nil
+}
+
+// quotas says what an account may keep.
+func quotas(a management.Account) string {
+	switch {
+	case a.QuotaMessages == 0:
+		return quota(a.Quota)
+	case a.Quota == 0:
+		return fmt.Sprintf("%d messages", a.QuotaMessages)
+	}
+	return fmt.Sprintf("%s, %d messages", quota(a.Quota), a.QuotaMessages)
 }
 
 func (accountSetCmd) Help() string {
 	return `Example:
-  samotop account set bob@example.org --no-enabled`
+  samotop account set bob@example.org --quota-messages 100000 --plus-folders on`
 }
 
 func (c *accountSetCmd) Run(e *env) error {
-	switch {
-	case c.Admin == nil && c.Enabled == nil && c.Quota == nil:
-		return &house.UsageError{Text: "account set: nothing to change was given; see \"samotop account set --help\""}
-	case c.Quota != nil && *c.Quota < 0:
-		return &house.UsageError{Text: fmt.Sprintf("--quota %d: less than nothing", *c.Quota)}
+	args := management.SetArgs{Address: c.Address, Admin: c.Admin, Enabled: c.Enabled, Quota: c.Quota, QuotaMessages: c.QuotaMessages}
+	if c.PlusFolders != nil {
+		on := *c.PlusFolders == "on"
+		args.PlusFolders = &on
 	}
-	return e.call(house.Accounts, "account/set", management.SetArgs{Address: c.Address, Admin: c.Admin, Enabled: c.Enabled, Quota: c.Quota}, nil)
+	if args == (management.SetArgs{Address: c.Address}) {
+		return &house.UsageError{Text: "account set: nothing to change was given; see \"samotop account set --help\""}
+	}
+	var octets, messages int64
+	if c.Quota != nil {
+		octets = *c.Quota
+	}
+	if c.QuotaMessages != nil {
+		messages = *c.QuotaMessages
+	}
+	if err := notNegative(octets, messages); err != nil {
+		return err
+	}
+	return e.call(house.Accounts, "account/set", args, nil)
 }
 
 type accountPasswordCmd struct {

@@ -11,16 +11,23 @@ import (
 type aliasCmd struct {
 	Add    aliasAddCmd    `cmd:"" help:"Lead an address to others; more targets join those it has."`
 	List   aliasListCmd   `cmd:"" help:"List aliases."`
+	Test   aliasTestCmd   `cmd:"" help:"Show where the mail to an address goes."`
 	Remove aliasRemoveCmd `cmd:"" help:"Remove an alias, or targets of it."`
 }
 
 type aliasAddCmd struct {
-	Address string   `arg:"" help:"The address, in a domain of the house."`
+	Address string   `arg:"" help:"The address, in a domain of the house; @domain for every address there that nobody has."`
 	Targets []string `arg:"" name:"target" help:"Where its mail goes, here or elsewhere."`
 }
 
 func (aliasAddCmd) Help() string {
-	return `Example:
+	return `Of each message every target gets a copy. What leads in a circle is refused. To have posts sent on as those of a list, see
+"samotop list add --help".
+
+Examples:
+  samotop alias add @example.org alice@example.org
+
+Example:
   samotop alias add info@example.org alice@example.org bob@example.net`
 }
 

@@ -11,7 +11,9 @@ type domainCmd struct {
 	Add    domainAddCmd    `cmd:"" help:"Add a domain."`
 	List   domainListCmd   `cmd:"" help:"List domains."`
 	Show   domainShowCmd   `cmd:"" help:"Show a domain."`
-	Remove domainRemoveCmd `cmd:"" help:"Remove a domain without accounts and aliases."`
+	Set    domainSetCmd    `cmd:"" help:"Change how the addresses of a domain are read."`
+	Rule   domainRuleCmd   `cmd:"" help:"Rules that turn addresses of a domain into others."`
+	Remove domainRemoveCmd `cmd:"" help:"Remove a domain without accounts, aliases and lists."`
 }
 
 type domainAddCmd struct {
@@ -69,7 +71,13 @@ func (c *domainShowCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, d)
 	}
-	fmt.Fprintf(e.stdout, "Domain   %s\nCreated  %s\nAccounts %d\nAliases  %d\n", shown(d), stamp(d.Created), d.Accounts, d.Aliases)
+	fmt.Fprintf(e.stdout, "Domain   %s\nCreated  %s\nAccounts %d\nAliases  %d\nLists    %d\nRules    %d\n", shown(d), stamp(d.Created), d.Accounts, d.Aliases, d.Lists, len(d.Rules))
+	if d.AliasOf != "" {
+		fmt.Fprintf(e.stdout, "Alias of %s\n", d.AliasOf)
+	}
+	if d.Separators != "" {
+		fmt.Fprintf(e.stdout, "Separators %s\n", d.Separators)
+	}
 	return nil
 }
 

@@ -53,6 +53,7 @@ type cli struct {
 	Account     accountCmd     `cmd:"" help:"People and things that have a mailbox."`
 	Domain      domainCmd      `cmd:"" help:"Domains whose mail comes here."`
 	Alias       aliasCmd       `cmd:"" help:"Addresses that lead to others."`
+	List        listCmd        `cmd:"" help:"Addresses whose mail is sent on to members."`
 	Junk        junkCmd        `cmd:"" help:"The learning filter: what it knows, and teaching it."`
 	Ban         banCmd         `cmd:"" help:"Who may not speak to this house at all."`
 	Sender      senderCmd      `cmd:"" help:"Who is allowed and denied, whatever else is thought of him."`

@@ -133,7 +133,9 @@ func TestHelp(t *testing.T) {
 	for _, v := range []string{
 		"backup", "restore", "sendmail",
 		"quickstart", "dev", "serve", "account add", "account list", "account show", "account set", "account password",
-		"account remove", "domain add", "domain list", "domain show", "domain remove", "alias add", "alias list", "alias remove", "queue list",
+		"account remove", "domain add", "domain list", "domain show", "domain remove", "alias add", "alias list", "alias remove", "alias test", "account grant", "account revoke",
+		"domain set", "domain rule add", "domain rule list", "domain rule remove", "list add", "list list", "list show", "list set", "list remove",
+		"list member add", "list member remove", "list poster add", "list poster remove", "queue list",
 		"queue show", "queue retry", "queue hold", "queue release", "queue remove", "queue stats", "why", "reports list", "reports show", "dkim list", "dkim rotate", "dns show", "dns check", "verify", "store status", "status",
 		"check-config", "version", "completion", "man", "import maildir", "import mbox", "import imap", "export maildir", "export mbox"} {
 		var out, errs strings.Builder

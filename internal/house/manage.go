@@ -29,6 +29,7 @@ func (h *House) managementConfig() management.Config {
 	if h.accounts != nil {
 		p := h.people()
 		c.Domains, c.People, c.Aliases, c.MakePassword = p, p, p, h.accounts.GeneratePassword
+		c.Lists, c.Rules = rulesOf{h.accounts}, rulesOf{h.accounts}
 		c.Contacts = contacts{h.accounts}
 		c.Senders = senders{h.accounts}
 	}
@@ -109,7 +110,10 @@ func told(err error) error {
 }
 
 func domain(d accounts.Domain) management.Domain {
-	m := management.Domain{Name: d.Name, Created: d.Created}
+	m := management.Domain{Name: d.Name, Created: d.Created, Separators: d.Separators, AliasOf: d.AliasOf}
+	for _, r := range d.Rules {
+		m.Rules = append(m.Rules, management.MapRule{Pattern: r.Pattern, Replace: r.Replace})
+	}
 	if d.Unicode != d.Name {
 		m.Unicode = d.Unicode
 	}
@@ -117,11 +121,12 @@ func domain(d accounts.Domain) management.Domain {
 }
 
 func account(a accounts.Account) management.Account {
-	return management.Account{ID: a.ID, Address: a.Address.String(), Admin: a.Admin, Enabled: a.Enabled, Quota: a.Quota, Created: a.Created}
+	return management.Account{ID: a.ID, Address: a.Address.String(), Admin: a.Admin, Enabled: a.Enabled, Quota: a.Quota, Created: a.Created,
+		QuotaMessages: a.QuotaMessages, PlusFolders: a.PlusFolders}
 }
 
 func alias(a accounts.Alias) management.Alias {
-	m := management.Alias{Address: a.Address.String(), Created: a.Created}
+	m := management.Alias{Address: accounts.ShowAlias(a.Address), Created: a.Created}
 	for _, t := range a.Targets {
 		m.Targets = append(m.Targets, t.String())
 	}
@@ -167,7 +172,8 @@ func (p people) RemoveDomain(ctx context.Context, name string) error {
 }
 
 func (p people) AddAccount(ctx context.Context, args management.AccountArgs) (management.Account, error) {
-	a, err := p.a.AddAccount(ctx, args.Address, accounts.Options{Password: args.Password, Admin: args.Admin, Quota: args.Quota})
+	a, err := p.a.AddAccount(ctx, args.Address, accounts.Options{Password: args.Password, Admin: args.Admin, Quota: args.Quota,
+		QuotaMessages: args.QuotaMessages, PlusFolders: args.PlusFolders})
 	return account(a), told(err)
 }
 
@@ -177,6 +183,11 @@ func (p people) Account(ctx context.Context, address string) (management.Account
 		return management.Account{}, told(err)
 	}
 	m := account(a)
+	as, err := p.a.Grants(ctx, address)
+	if err != nil {
+		return m, told(err)
+	}
+	m.SendAs = texts(as)
 	if p.m != nil {
 		u, err := p.m.Usage(ctx, a.ID)
 		if err != nil {
@@ -197,11 +208,12 @@ func (p people) SetAccount(ctx context.Context, args management.SetArgs) (manage
 			return management.Account{}, told(err)
 		}
 	}
-	if args.Admin == nil && args.Enabled == nil && args.Quota == nil {
+	if args.Admin == nil && args.Enabled == nil && args.Quota == nil && args.QuotaMessages == nil && args.PlusFolders == nil {
 		a, err := p.a.Account(ctx, args.Address)
 		return account(a), told(err)
 	}
-	a, err := p.a.SetAccount(ctx, args.Address, accounts.Change{Admin: args.Admin, Enabled: args.Enabled, Quota: args.Quota})
+	a, err := p.a.SetAccount(ctx, args.Address, accounts.Change{Admin: args.Admin, Enabled: args.Enabled, Quota: args.Quota,
+		QuotaMessages: args.QuotaMessages, PlusFolders: args.PlusFolders})
 	return account(a), told(err)
 }
 

@@ -18,6 +18,7 @@ var nouns = map[string]Rooms{
 	"domain":   Accounts,
 	"account":  Accounts,
 	"alias":    Accounts,
+	"list":     Accounts,
 	"contact":  Accounts,
 	"sender":   Accounts,
 	"ban":      Guard,
