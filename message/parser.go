@@ -123,7 +123,7 @@ func (p *Parser) body(b []byte) (at int) {
 	p.last = lineEnd{p.pos + int64(r.at-1-r.cr), r.empty}
 	p.pos += int64(r.at)
 	p.lines += int64(r.lines)
-	f := &p.top().part.Facts
+	f := &p.top().part.Content
 	f.LongestLine = max(f.LongestLine, int64(r.longest))
 	f.HasBareLF = f.HasBareLF || r.crlf < r.lines
 	f.HasBareCR = f.HasBareCR || bytes.Count(b, cr) > r.crlf
@@ -214,7 +214,11 @@ func (p *Parser) endLine(text []byte) {
 		if !p.inHeader && !p.lineTold && p.onBody != nil {
 			p.onBody(p.top().part, text)
 		}
-		p.top().part.Facts.line(&p.cur)
+		if p.inHeader {
+			p.top().part.Facts.line(&p.cur)
+		} else {
+			p.top().part.Content.line(&p.cur)
+		}
 		p.pos += n
 		if eol > 0 {
 			p.lines++
@@ -300,7 +304,7 @@ func (p *Parser) boundary(i int, closing bool) {
 		p.pop(end, n)
 	}
 	f := p.top()
-	f.part.Facts.line(&p.cur)
+	f.part.Content.line(&p.cur)
 	p.pos += p.cur.n
 	if p.cur.eol > 0 {
 		p.lines++
@@ -334,9 +338,10 @@ func (p *Parser) pop(end, lines int64) {
 	f := *p.top()
 	f.part.End = end
 	f.part.Lines = max(0, lines-f.lines)
+	f.part.Facts.merge(f.part.Content)
 	p.stack = p.stack[:len(p.stack)-1]
 	if len(p.stack) > 0 {
-		p.top().part.Facts.merge(f.part.Facts)
+		p.top().part.Content.merge(f.part.Facts)
 	}
 }
 

@@ -29,6 +29,7 @@ type Part struct {
 	Message  *Part   // of a message/rfc822 or message/global part that is not itself encoded: the message inside
 
 	Facts
+	Content Facts // of Facts those of the body and everything inside, without the part's own header
 }
 
 // Facts are what the parser saw on its way, header, body and everything inside together.

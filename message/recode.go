@@ -34,6 +34,25 @@ func (o Recoding) troubled(f *Facts) bool {
 	return f.HasNUL || f.HasBareCR || f.HasBareLF || f.Has8Bit && !o.EightBit || f.LongestLine > int64(o.line())
 }
 
+// changes reports whether Copy would change something of a part, or fail.
+func (c *recoder) changes(p *Part) bool {
+	inside := p.Children
+	if p.Message != nil {
+		inside = []*Part{p.Message}
+	}
+	if len(inside) == 0 || !c.troubled(&p.Content) {
+		return c.troubled(&p.Content) || c.badHeader(p.Header.Raw())
+	}
+	between := true // no part is in trouble: it is what stands between them
+	for _, child := range inside {
+		if c.changes(child) {
+			return true
+		}
+		between = between && !c.troubled(&child.Facts)
+	}
+	return between || c.badHeader(p.Header.Raw())
+}
+
 func (o Recoding) line() int {
 	if o.LineOctets > 0 {
 		return o.LineOctets
@@ -85,6 +104,8 @@ func (c *recoder) part(p *Part, whole bool) error {
 		return refuseRecoding("something is beyond the limits", p)
 	case c.badHeader(p.Header.Raw()):
 		return refuseRecoding("the header holds what cannot be encoded", p)
+	case !c.troubled(&p.Content): // the trouble is in the header alone, and may stay there
+		return c.copyTo(p.End)
 	case p.Type == "multipart":
 		return c.multipart(p)
 	case p.Message != nil:
@@ -117,7 +138,7 @@ func (c *recoder) label(p *Part) string {
 func (c *recoder) multipart(p *Part) error {
 	if p.Subtype == "signed" {
 		for _, child := range p.Children {
-			if c.troubled(&child.Facts) {
+			if c.changes(child) {
 				return ErrSigned
 			}
 		}
@@ -161,9 +182,6 @@ func (c *recoder) between(end int64) error {
 
 // leaf encodes a body.
 func (c *recoder) leaf(p *Part, whole bool) error {
-	if p.BodyStart == p.End { // the trouble is in the header alone, and may stay there
-		return c.copyTo(p.End)
-	}
 	if p.Type == "message" && (p.Subtype == "partial" || p.Subtype == "external-body") { // RFC 2046 section 5.2.2
 		return refuseRecoding("the content", p)
 	}
