@@ -90,6 +90,8 @@ type House struct {
 	closed  chan struct{}
 	close   sync.Once
 
+	desk *contactDesk // shows contacts in the Mailbox; nil: it is not in this process
+
 	accounts *accounts.Accounts // nil if they are not in this process
 	mailbox  *mailbox.Mailbox
 	queue    *qm.QM

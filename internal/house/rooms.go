@@ -67,6 +67,10 @@ func (h *House) openRooms(ctx context.Context) error {
 		}
 	}
 	if h.mailbox != nil {
+		if h.rules != nil {
+			h.desk = newContactDesk(h.rules, h.mailbox, h.log.With("part", "contacts"))
+			h.observers.add(h.desk)
+		}
 		h.mailboxDoor = h.readable(h.mailbox.Door())
 	}
 	if h.o.Rooms&Queue != 0 {

@@ -22,6 +22,7 @@ type accountsRoom interface {
 	Listed(ctx context.Context, q accounts.ListedQuestion) (accounts.Listed, error)
 	WroteTo(ctx context.Context, account string, to []mail.Address) error
 	ReversePath(ctx context.Context, sender, via mail.Address) (mail.Address, error)
+	contactsRoom
 	PostTo(ctx context.Context, list, author mail.Address, check bool) (accounts.Post, error)
 }
 
@@ -47,7 +48,7 @@ const kindUnknown = "unknown"
 
 // methods is the table of the rules protocol; docs/rules-protocol.md describes it.
 func methods(a accountsRoom) map[string]ruleproto.Method {
-	return map[string]ruleproto.Method{
+	return contactMethods(a, map[string]ruleproto.Method{
 		"resolve":  ruleproto.Handle(a.Resolve),
 		"lookup":   ruleproto.Handle(a.Lookup),
 		"decide":   ruleproto.Handle(a.Decide),
@@ -61,7 +62,7 @@ func methods(a accountsRoom) map[string]ruleproto.Method {
 		"may-send-as": ruleproto.Handle(func(ctx context.Context, q sendAs) (bool, error) {
 			return a.MaySendAs(ctx, q.Account, q.From)
 		}),
-	}
+	})
 }
 
 // rulesService answers rooms in other processes.

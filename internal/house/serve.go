@@ -153,6 +153,9 @@ func (h *House) run(ctx context.Context, services []service, ready func()) error
 	if h.gate != nil {
 		wg.Go(func() { h.gate.watch(work) })
 	}
+	if h.desk != nil {
+		wg.Go(func() { h.desk.run(work) })
+	}
 	if h.remote != nil {
 		wg.Go(func() { h.remote.c.Follow(work) })
 	}
