@@ -113,6 +113,7 @@ func (l *loader) tls() TLS {
 		}
 	}
 	t := TLS{Cert: l.path(value(r.Cert)), Key: l.path(value(r.Key)), CA: l.path(value(r.CA)), ClientCA: l.path(value(r.ClientCA))}
+	t.ACME = l.acme()
 	if r.Cert == nil && r.Key == nil {
 		t.Cert, t.Key = filepath.Join(l.dir, TLSDir, CertName), filepath.Join(l.dir, TLSDir, KeyName)
 	}

@@ -24,7 +24,8 @@ const (
 	TLSDir     = "tls"
 	CertName   = "cert.pem"
 	KeyName    = "key.pem"
-	DKIMDir    = "dkim" // keys, in a directory for each domain
+	ACMEDir    = "certs" // accounts and certificates of ACME
+	DKIMDir    = "dkim"  // keys, in a directory for each domain
 	LMTPSocket = "lmtp.sock"
 	Control    = "control.sock"
 	AuthSocket = "accounts.sock" // the Dovecot auth protocol
@@ -69,6 +70,21 @@ type TLS struct {
 	Cert, Key string
 	CA        string // certificates that our own links and routes may be signed by, beside the system's; "" for none
 	ClientCA  string `json:",omitempty"` // authorities of the client certificates by which people may log in; "": none are asked for
+	ACME      *ACME  `json:",omitempty"` // nil: the owner sees to the certificate
+}
+
+// ACME says from whom the certificate for the hostname is got, and how. Paths are absolute.
+type ACME struct {
+	Directory    string         // URL of the authority
+	Email        string         `json:",omitempty"`
+	CA           string         `json:",omitempty"` // authorities of the authority's own certificate, beside the system's; "" for none
+	HTTP         netip.AddrPort `json:",omitzero"`  // where HTTP-01 is answered; zero: not
+	TLSALPN      netip.AddrPort `json:",omitzero"`  // where TLS-ALPN-01 is answered; zero: not
+	DNSServer    netip.AddrPort `json:",omitzero"`  // who takes dynamic updates for DNS-01; zero: not that way
+	DNSKey       string         `json:",omitempty"` // name of the TSIG key
+	DNSKeyFile   string         `json:",omitempty"`
+	DNSAlgorithm string         `json:",omitempty"`
+	DNSWait      time.Duration  `json:",omitzero"` // until all servers of the zone know
 }
 
 // DNS says whom to ask.

@@ -27,7 +27,7 @@ func nearest(key string) string {
 	if len(same) > 0 {
 		return "[" + table + "] has " + strings.Join(same, ", ")
 	}
-	return "the tables are [tls], [dns], [mta], [msa], [mailbox], [guard], [journal], [reports], [qm], [[qm.route]], [https], [links]"
+	return "the tables are [tls], [tls.acme], [dns], [mta], [msa], [mailbox], [guard], [journal], [reports], [qm], [[qm.route]], [https], [links]"
 }
 
 // keys lists the settings of a struct by its tags.

@@ -27,7 +27,22 @@ type rawTLS struct {
 	Key  *string `toml:"key"`
 	CA   *string `toml:"ca"`
 
-	ClientCA *string `toml:"client_ca"`
+	ClientCA *string  `toml:"client_ca"`
+	ACME     *rawACME `toml:"acme"`
+}
+
+type rawACME struct {
+	Agree        *bool   `toml:"agree"`
+	Directory    *string `toml:"directory"`
+	Email        *string `toml:"email"`
+	CA           *string `toml:"ca"`
+	HTTP         *string `toml:"http"`
+	TLSALPN      *string `toml:"tls_alpn"`
+	DNSServer    *string `toml:"dns_server"`
+	DNSKey       *string `toml:"dns_key"`
+	DNSKeyFile   *string `toml:"dns_key_file"`
+	DNSAlgorithm *string `toml:"dns_algorithm"`
+	DNSWait      *string `toml:"dns_wait"`
 }
 
 type rawDNS struct {
@@ -112,6 +127,7 @@ func (r *raw) merge(later *raw) {
 	over(&r.TLS.Key, later.TLS.Key)
 	over(&r.TLS.CA, later.TLS.CA)
 	over(&r.TLS.ClientCA, later.TLS.ClientCA)
+	r.TLS.mergeACME(later.TLS.ACME)
 	r.OAuth.merge(&later.OAuth)
 	over(&r.DNS.Resolver, later.DNS.Resolver)
 	over(&r.DNS.TrustAD, later.DNS.TrustAD)

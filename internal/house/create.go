@@ -27,6 +27,8 @@ type CreateOptions struct {
 	Hostname string // "": mx. and the domain of Address
 	Address  string // the first account, an admin; its domain becomes the house's first
 	Password string // "": one is made
+	ACME     bool   // get the certificate from Let's Encrypt; who asks for it agrees to its terms
+	Email    string // where the authority may write to; "": nowhere
 	Hash     accounts.HashParams
 }
 
@@ -78,7 +80,7 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 }
 
 // ours is what a house keeps in its directory, beside the drop-ins, which belong to the owner from the beginning.
-var ours = []string{config.FileName, config.TLSDir, config.DKIMDir, config.RunDir, config.SpoolDir, accountsDB, mailsDB, queueDB, journalDB, evidenceDB}
+var ours = []string{config.FileName, config.TLSDir, config.ACMEDir, config.DKIMDir, config.RunDir, config.SpoolDir, accountsDB, mailsDB, queueDB, journalDB, evidenceDB}
 
 // emptyEnough refuses a directory with databases whose configuration is gone. Empty directories may be there, where volumes are
 // mounted, and so may dropped mail.
@@ -166,6 +168,9 @@ func (o *CreateOptions) configuration() (text, hostname, domain string, err erro
 			}
 		}
 	}
+	if _, err := mail.ParseAddress(o.Email); o.Email != "" && err != nil {
+		return "", "", "", &UsageError{fmt.Sprintf("--email %q is not an address", o.Email)}
+	}
 	if o.PortBase < 0 || o.PortBase > 65535-maxStandardPort {
 		return "", "", "", &UsageError{fmt.Sprintf("--port-base %d: not between 0 and %d", o.PortBase, 65535-maxStandardPort)}
 	}
@@ -175,7 +180,8 @@ func (o *CreateOptions) configuration() (text, hostname, domain string, err erro
 	}
 	var b strings.Builder
 	err = template.Must(template.New(config.FileName).Funcs(template.FuncMap{"port": func(p int) int { return o.PortBase + p }}).
-		Parse(fileTemplate)).Execute(&b, map[string]any{"Hostname": hostname, "Listen": listen, "Loopback": loopback, "Domain": domain})
+		Parse(fileTemplate)).Execute(&b, map[string]any{"Hostname": hostname, "Listen": listen, "Loopback": loopback, "Domain": domain,
+		"ACME": o.ACME, "Email": o.Email})
 	return b.String(), hostname, domain, err
 }
 
@@ -199,6 +205,17 @@ cert = "tls/cert.pem" # made with the house, self-signed
 key = "tls/key.pem"
 # ca = "ca.pem" # trusted besides the system's authorities when we connect to others
 # client_ca = "people.pem" # people may log in (EXTERNAL) by certificates of this authority that hold their address
+
+{{if .ACME}}[tls.acme] # the certificate is got and renewed by ACME; the key stays as it is, so that TLSA records stay true
+agree = true # to the terms of the authority
+{{if .Email}}email = "{{.Email}}" # where it may write to
+{{else}}# email = "you@{{.Domain}}" # where it may write to
+{{end}}{{else}}# [tls.acme] # get the certificate by ACME and renew it; the key stays as it is, so that TLSA records stay true
+# agree = true # to the terms of the authority
+# email = "you@{{.Domain}}" # where it may write to
+{{end}}# directory = "https://acme-v02.api.letsencrypt.org/directory"
+# http = ":80" # the authority asks here (HTTP-01); or tls_alpn = ":443" (TLS-ALPN-01)
+# dns_server = "192.0.2.53:53" # or by dynamic updates of the zone there (DNS-01, RFC 2136), with dns_key = "name" and dns_key_file = "tsig.key"
 
 [dns]
 # resolver = ["127.0.0.1:53"] # default: what /etc/resolv.conf says

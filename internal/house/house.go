@@ -24,6 +24,7 @@ import (
 	"github.com/samotop/samotop/accounts/authproto"
 	"github.com/samotop/samotop/guard"
 	"github.com/samotop/samotop/guard/filter"
+	"github.com/samotop/samotop/internal/acme"
 	"github.com/samotop/samotop/internal/activation"
 	"github.com/samotop/samotop/internal/certs"
 	"github.com/samotop/samotop/internal/config"
@@ -103,6 +104,7 @@ type House struct {
 	failures *failures           // what is reported to them at once
 	events   mail.Journal        // what rooms tell: a line of the log, and the journal
 	keeper   *certs.Keeper       // nil until Serve, and where no room ends TLS
+	acme     *acme.Manager       // nil: the certificate is not got here
 	drops    *drop.Taker         // nil: mail from programs of this machine is not taken here
 
 	// What the rooms of this process ask, here or by a link.

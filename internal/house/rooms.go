@@ -3,7 +3,6 @@ package house
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -221,19 +220,9 @@ func (h *House) resolver() (resolver.Resolver, error) {
 
 // clientTLS is for connections to other servers: the system's authorities, and the one of [tls] ca.
 func (h *House) clientTLS() (*tls.Config, error) {
-	if h.conf.TLS.CA == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(h.conf.TLS.CA)
-	if err != nil {
-		return nil, fmt.Errorf("tls.ca: %w", err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("tls.ca: %s holds no certificate in PEM form", h.conf.TLS.CA)
+	pool, err := roots("tls.ca", h.conf.TLS.CA)
+	if err != nil || pool == nil {
+		return nil, err
 	}
 	return &tls.Config{RootCAs: pool}, nil
 }

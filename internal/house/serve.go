@@ -144,6 +144,13 @@ func (h *House) run(ctx context.Context, services []service, ready func()) error
 			}
 		})
 	}
+	if h.acme != nil {
+		wg.Go(func() {
+			if err := h.acme.Run(work); err != nil { // the certificate that is there stays
+				h.log.Error("no certificate is got by ACME", "err", err)
+			}
+		})
+	}
 	if h.drops != nil {
 		wg.Go(func() { h.drops.Run(work) })
 	}

@@ -54,7 +54,11 @@ func (h *House) services() ([]planned, error) {
 		return nil, err
 	}
 	auth := h.metrics.Authenticator(h.authenticator())
-	out := append(h.control(), h.telemetry()...)
+	certificates, err := h.acmeServices()
+	if err != nil {
+		return nil, err
+	}
+	out := append(append(h.control(), h.telemetry()...), certificates...)
 	for _, part := range []struct {
 		room Rooms
 		make func(*tls.Config, mail.Authenticator) ([]planned, error)
