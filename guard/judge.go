@@ -165,6 +165,11 @@ func (t *transaction) read(ctx context.Context) {
 		return
 	}
 	t.began = true
+	if len(t.c.Readers) > 0 {
+		for i := range t.suspects {
+			t.m.To = append(t.m.To, t.suspects[i].to)
+		}
+	}
 	for _, r := range t.c.Readers {
 		x, err := r.Read(ctx, &t.m)
 		if err != nil {

@@ -72,8 +72,9 @@ func over(score, threshold float64) bool { return threshold > 0 && score >= thre
 type Message struct {
 	Session *mail.Session
 	From    mail.Sender
-	IP      netip.Addr // whence it comes; the zero Addr if not by IP
-	Proven  bool       // SPF has authenticated the sender's domain
+	IP      netip.Addr     // whence it comes; the zero Addr if not by IP
+	Proven  bool           // SPF has authenticated the sender's domain
+	To      []mail.Address // of Reader: the accounts, by their canonical addresses, whose mail is to be judged
 }
 
 // Judge has an opinion about a sender before the content. It is safe for concurrent use, quick, and bounded in time: it

@@ -58,10 +58,16 @@ const (
 	sharedWeight  = 3
 )
 
+// Knows reports whether enough was learned to say anything: so many messages of each kind, by the account or by all.
+func (c Classifier) Knows(own, shared Knowledge) bool {
+	least := c.withDefaults().MinMessages
+	return max(own.Ham, shared.Ham) >= least && max(own.Spam, shared.Spam) >= least // the shared ones may be the own
+}
+
 // Classify weighs a message by what its account learned and what all did.
 func (c Classifier) Classify(t *Tokens, own, shared Knowledge) Verdict {
 	c = c.withDefaults()
-	if max(own.Ham, shared.Ham) < c.MinMessages || max(own.Spam, shared.Spam) < c.MinMessages { // the shared ones may be the own
+	if !c.Knows(own, shared) {
 		return Verdict{Score: 0.5}
 	}
 	clues := make([]clue, 0, len(t.List))

@@ -54,9 +54,12 @@ func learn(t testing.TB, f *filter.Filter, owner uint64, id string, k filter.Kin
 
 func opinion(t testing.TB, f *filter.Filter, to mail.Address, words string) guard.Opinion {
 	t.Helper()
-	r, err := f.Read(t.Context(), &guard.Message{})
+	r, err := f.Read(t.Context(), &guard.Message{To: []mail.Address{to}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if r == nil { // nothing is known
+		return guard.Opinion{}
 	}
 	defer r.Close()
 	fmt.Fprint(r, letter(words))

@@ -10,9 +10,36 @@ import (
 	"github.com/samotop/samotop/mail"
 )
 
-// Read is of guard.Reader.
-func (f *Filter) Read(context.Context, *guard.Message) (guard.Reading, error) {
+// Read is of guard.Reader. While too little was learned by all and by each recipient, there is nothing to be said, and
+// the content is not looked at.
+func (f *Filter) Read(ctx context.Context, m *guard.Message) (guard.Reading, error) {
+	shared, err := f.sumsOf(ctx, Shared)
+	if err != nil {
+		return nil, fmt.Errorf("filter: %w", err)
+	}
+	knows := f.knows(shared, shared)
+	for _, to := range m.To {
+		if knows {
+			break
+		}
+		owner, err := f.c.Owner(ctx, to)
+		if err != nil {
+			return nil, fmt.Errorf("filter: whose mail it is: %w", err)
+		}
+		own, err := f.sumsOf(ctx, owner)
+		if err != nil {
+			return nil, fmt.Errorf("filter: %w", err)
+		}
+		knows = f.knows(own, shared)
+	}
+	if !knows {
+		return nil, nil
+	}
 	return &reading{f: f, t: junk.NewTokenizer(f.c.Limits)}, nil
+}
+
+func (f *Filter) knows(own, shared sums) bool {
+	return f.c.Classifier.Knows(junk.Knowledge{Ham: own.Ham, Spam: own.Spam}, junk.Knowledge{Ham: shared.Ham, Spam: shared.Spam})
 }
 
 // reading is one message. It holds its tokens, not its text.
