@@ -193,12 +193,31 @@ func readManifest(dir string) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	var m Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
+	m, err := parseManifest(b)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, manifestName), err)
 	}
+	return m, nil
+}
+
+// parseManifest reads a manifest, all of whose names stay within the backup.
+func parseManifest(b []byte) (*Manifest, error) {
+	var m Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, err
+	}
 	if m.Format > manifestFormat {
-		return nil, fmt.Errorf("%s has format %d, this program knows %d; use a newer samotop", dir, m.Format, manifestFormat)
+		return nil, fmt.Errorf("has format %d, this program knows %d; use a newer samotop", m.Format, manifestFormat)
+	}
+	for _, d := range m.Databases {
+		if !filepath.IsLocal(d.Name) || filepath.Base(d.Name) != d.Name || d.Name == "." {
+			return nil, fmt.Errorf("names a database %q", d.Name)
+		}
+	}
+	for _, name := range m.Files {
+		if !filepath.IsLocal(name) {
+			return nil, fmt.Errorf("names a file outside of the house: %q", name)
+		}
 	}
 	return &m, nil
 }

@@ -111,9 +111,6 @@ func (r *restore) run(ctx context.Context) (err error) {
 		}
 	}
 	for _, name := range r.m.Files {
-		if !filepath.IsLocal(name) {
-			return fmt.Errorf("the manifest names a file outside of the house: %q", name)
-		}
 		if name != config.FileName {
 			if err := r.file(name); err != nil {
 				return err
@@ -137,9 +134,6 @@ func (r *restore) path(name string) string { return filepath.Join(r.dir, name+re
 func (r *restore) prepare() (names []string, err error) {
 	names = append(names, ownFiles...)
 	for _, d := range r.m.Databases {
-		if !filepath.IsLocal(d.Name) || filepath.Base(d.Name) != d.Name {
-			return nil, fmt.Errorf("the manifest names a database %q", d.Name)
-		}
 		names = append(names, d.Name)
 	}
 	for _, n := range names {

@@ -291,10 +291,11 @@ func parseKey(text []byte) (crypto.Signer, error) {
 	if block == nil {
 		return nil, errKey
 	}
-	if k, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-		return k, nil
+	var k any
+	k, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+	if err != nil {
+		k, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 	}
-	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errKey, err)
 	}
