@@ -19,16 +19,20 @@ import (
 
 // TestHistories plays weeks in which servers misbehave and our process crashes with what was not synced. Every
 // recipient must end delivered or reported, never both and never twice, but where the answer was lost on the way to
-// the disk. SAMOTOP_HISTORIES sets how many.
+// the disk. 300, 10,000 with SAMOTOP_NIGHTLY; SAMOTOP_HISTORIES sets how many, SAMOTOP_SEED the first.
 func TestHistories(t *testing.T) {
 	n := 300
 	if testing.Short() {
 		n = 50
 	}
+	if os.Getenv("SAMOTOP_NIGHTLY") != "" {
+		n = 10000
+	}
 	if v, err := strconv.Atoi(os.Getenv("SAMOTOP_HISTORIES")); err == nil {
 		n = v
 	}
-	for seed := range n {
+	first, _ := strconv.Atoi(os.Getenv("SAMOTOP_SEED"))
+	for seed := first; seed < first+n; seed++ {
 		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { newHistory(t, uint64(seed)).play() })
 		})

@@ -13,6 +13,7 @@ import (
 	"github.com/samotop/samotop/internal/certs"
 	"github.com/samotop/samotop/internal/config"
 	"github.com/samotop/samotop/mailauth/keyring"
+	"github.com/samotop/samotop/mailtls/mtasts"
 	"github.com/samotop/samotop/management"
 )
 
@@ -121,7 +122,12 @@ func (r *records) keys() {
 // transport lets others insist on TLS to this machine.
 func (r *records) transport() {
 	r.text(recommended, "_smtp._tls."+r.d, "v=TLSRPTv1; rua=mailto:postmaster@"+r.domain, "others tell when TLS to this machine fails (RFC 8460)")
-	r.text(optional, "_mta-sts."+r.d, "v=STSv1; id=1", "others insist on TLS (RFC 8461), if https://mta-sts."+r.domain+"/.well-known/mta-sts.txt says \"version: STSv1, mode: enforce, mx: "+r.c.Hostname+", max_age: 604800\" in a line each; change the id with it")
+	if p := stsPolicy(r.c); p != nil {
+		r.text(recommended, mtasts.RecordName(r.domain)+".", mtasts.Record(p), "others insist on TLS as the policy says that this machine serves (RFC 8461, mode "+string(p.Mode)+"); publish it anew when [https] has changed")
+		r.add(recommended, mtasts.Host(r.domain)+".", "CNAME", r.host, "where the policy is fetched, by HTTPS on port 443; the certificate has to hold this name and be signed by an authority that others know")
+	} else {
+		r.text(optional, "_mta-sts."+r.d, "v=STSv1; id=1", "others insist on TLS (RFC 8461), if https://mta-sts."+r.domain+"/.well-known/mta-sts.txt says \"version: STSv1, mode: enforce, mx: "+r.c.Hostname+", max_age: 604800\" in a line each; change the id with it. [https] in samotop.toml serves that file")
+	}
 	cert, err := certs.Load(r.c.TLS.Cert, r.c.TLS.Key)
 	if err != nil {
 		return

@@ -62,7 +62,7 @@ func (h *House) services() ([]planned, error) {
 	for _, part := range []struct {
 		room Rooms
 		make func(*tls.Config, mail.Authenticator) ([]planned, error)
-	}{{MTA, h.mta}, {MSA, h.msa}, {MSA, h.local}, {Mails, h.lmtp}, {Mails, h.imap}, {Mails, h.pop3}, {Accounts, h.auth}, {All, h.doors}} {
+	}{{MTA, h.mta}, {MTA, h.https}, {MSA, h.msa}, {MSA, h.local}, {Mails, h.lmtp}, {Mails, h.imap}, {Mails, h.pop3}, {Accounts, h.auth}, {All, h.doors}} {
 		if !h.has(part.room) {
 			continue
 		}
