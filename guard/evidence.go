@@ -19,7 +19,8 @@ const (
 	KeyBan        = 'b' // bans
 	KeyGrey       = 'g' // who has passed greylisting
 	KeyJunk       = 'j' // the learning filter
-	KeyOutgoing   = 'o' // what accounts sent
+	KeyHistory    = 'h' // what accounts use to send
+	KeyOutgoing   = 'o' // what accounts sent lately
 	KeyReputation = 'r' // what is known of senders
 )
 

@@ -14,6 +14,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/samotop/samotop/mail"
@@ -44,10 +45,11 @@ type Config struct {
 	Contacts      Contacts // asked about gated targets; nil: such targets are put off
 	MaxRecipients int      // accepted in one transaction; 0: MaxRecipients
 
-	Lists      Lists     // who is allowed and denied; nil: nobody
-	Grey       *Greylist // nil: nobody is put off for being new
-	Judges     []Judge   // asked about senders, at RCPT
-	Readers    []Reader  // asked about content
+	Lists      Lists       // who is allowed and denied; nil: nobody
+	Grey       *Greylist   // nil: nobody is put off for being new
+	Judges     []Judge     // asked about senders, at RCPT
+	Reputation *Reputation // is told what becomes of messages, and asked as the Judges are; nil: nothing is learned
+	Readers    []Reader    // asked about content
 	Thresholds Thresholds
 	Own        []netip.Prefix // networks of ours, beside loopback: not greylisted
 	Abuse      *Abuse         // counts messages and guesses; nil: nobody does
@@ -69,6 +71,9 @@ func New(c Config) mail.Door {
 		c.Journal = mail.LogEvents(c.Log, nil)
 	}
 	c.Thresholds = c.Thresholds.withDefaults()
+	if c.Reputation != nil {
+		c.Judges = append(slices.Clip(c.Judges), c.Reputation)
+	}
 	return &door{c: c}
 }
 

@@ -114,6 +114,7 @@ func (t *transaction) early(ctx context.Context, o *Opinion, to, account mail.Ad
 		return nil
 	case over(o.Score, th.Refuse):
 		answer = spam(to)
+		t.learn(account, Refused)
 	case over(o.Score, th.Defer):
 		answer = mail.NewReply(450, mail.Enhanced{4, 7, 1}, "%s: we are not sure about you yet, please try again later", to.Path())
 	case t.c.Grey != nil && !t.own() && t.c.Grey.Delay(&t.m, to, account, o.Score):
@@ -261,6 +262,13 @@ func (t *transaction) sentenceOne(ctx context.Context, ss []suspect, reply *mail
 	for i := range ss {
 		s := &ss[i]
 		filed := refuse || slices.ContainsFunc(junk, func(x mail.Target) bool { return x.Address == s.to })
+		if t.m.Proven = t.m.Proven || signed; refuse {
+			t.learn(s.to, Refused)
+		} else if filed {
+			t.learn(s.to, FiledAsJunk)
+		} else {
+			t.learn(s.to, Delivered)
+		}
 		switch {
 		case filed:
 			t.tell(ctx, s.to, &s.opinion, reply)

@@ -174,8 +174,26 @@ func readSet(b []byte) (slots [ways]slot, ok bool) {
 	return slots, true
 }
 
-// saved calls fn with the row of each set that was changed since the last time, until it returns false.
-func (t *table) saved(fn func(i int, row []byte) bool) {
+// saved calls fn with the row of each set that was changed since the last time, and after some of them, and at the end, commit.
+// What could not be committed counts as changed again.
+func (t *table) saved(fn func(i int, row []byte), commit func() error) error {
+	var taken []int
+	flush := func() error {
+		if len(taken) == 0 {
+			return nil
+		}
+		err := commit()
+		if err != nil {
+			for _, i := range taken {
+				s := &t.sets[i]
+				s.mu.Lock()
+				s.dirty = true
+				s.mu.Unlock()
+			}
+		}
+		taken = taken[:0]
+		return err
+	}
 	for i := range t.sets {
 		s := &t.sets[i]
 		s.mu.Lock()
@@ -186,11 +204,12 @@ func (t *table) saved(fn func(i int, row []byte) bool) {
 		row := appendSet(make([]byte, 0, ways*slotOctets), &s.slots)
 		s.dirty = false
 		s.mu.Unlock()
-		if !fn(i, row) {
-			s.mu.Lock()
-			s.dirty = true
-			s.mu.Unlock()
-			return
+		fn(i, row)
+		if taken = append(taken, i); len(taken) == keepRows {
+			if err := flush(); err != nil {
+				return err
+			}
 		}
 	}
+	return flush()
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/samotop/samotop/store"
 )
 
 var day0 = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
@@ -68,28 +70,37 @@ func TestTableSaved(t *testing.T) {
 		x.add(x.name('a', fmt.Append(nil, i)), day0, values{float32(i), 1, 2, 3})
 	}
 	y := newTable(1000, [16]byte{3}, time.Hour, [counters]time.Duration{time.Hour})
+	fine := func() error { return nil }
 	rows := 0
-	x.saved(func(i int, row []byte) bool {
+	if err := x.saved(func(i int, row []byte) {
 		rows++
 		var ok bool
 		if y.sets[i].slots, ok = readSet(row); !ok {
 			t.Error("cannot be read")
 		}
-		return true
-	})
+	}, fine); err != nil || rows == 0 {
+		t.Fatal(rows, err)
+	}
 	for i := range 300 {
 		n := x.name('a', fmt.Append(nil, i))
 		if a, b := x.get(n, day0), y.get(n, day0); a != b || a.first.IsZero() {
 			t.Fatal(i, a, b)
 		}
 	}
-	x.saved(func(int, []byte) bool { t.Error("nothing had changed"); return true })
+	count := func(commit func() error) (n int, err error) {
+		err = x.saved(func(int, []byte) { n++ }, commit)
+		return n, err
+	}
+	if n, err := count(fine); n != 0 || err != nil {
+		t.Error("nothing had changed", n, err)
+	}
 	x.add(1, day0, values{})
-	x.saved(func(int, []byte) bool { return false })
-	again := 0
-	x.saved(func(int, []byte) bool { again++; return true })
-	if rows == 0 || again != 1 {
-		t.Error(rows, again)
+	x.add(2, day0, values{})
+	if n, err := count(func() error { return store.ErrClosed }); n != 2 || err == nil {
+		t.Error(n, err)
+	}
+	if n, err := count(fine); n != 2 || err != nil {
+		t.Error("what was not kept is not tried again", n, err)
 	}
 }
 

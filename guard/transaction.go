@@ -93,12 +93,15 @@ func verdict(res *Resolution, a mail.Address) *mail.Reply {
 // guessed counts who asks for recipients that are not there, and keeps them waiting.
 func (t *transaction) guessed(ctx context.Context, refusal *mail.Reply) {
 	switch {
-	case t.c.Abuse == nil || t.exempt():
-	case refusal == nil:
+	case t.exempt(), refusal != nil && refusal.Enhanced == mail.Enhanced{5, 2, 1}:
+	case refusal != nil:
+		t.learn(mail.Address{}, GuessedAt)
+		if t.c.Abuse != nil {
+			t.c.Abuse.Did(ctx, UnknownRecipient, t.m.IP)
+			t.c.Abuse.Tarpit(ctx, t.m.IP)
+		}
+	case t.c.Abuse != nil:
 		t.c.Abuse.Did(ctx, KnownRecipient, t.m.IP)
-	case refusal.Enhanced != mail.Enhanced{5, 2, 1}:
-		t.c.Abuse.Did(ctx, UnknownRecipient, t.m.IP)
-		t.c.Abuse.Tarpit(ctx, t.m.IP)
 	}
 }
 

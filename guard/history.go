@@ -1,0 +1,116 @@
+package guard
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"math"
+	"net/netip"
+	"time"
+
+	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/store"
+)
+
+// HistoryConfig of OpenHistory. The zero value is usable, and keeps everything in memory alone.
+type HistoryConfig struct {
+	Engine store.Engine
+	Own    []netip.Prefix // networks of ours, beside loopback: they have no reputation
+
+	GreyDelay time.Duration // 0: DefaultGreyDelay
+	GreyLeast float64       // score from which a new sender is put off; 0: GreySuspicious; below zero: everybody
+
+	Entries  int           // of the reputation; 0: DefaultReputationEntries
+	HalfLife time.Duration // of what is known of a sender; 0: DefaultReputationHalfLife
+
+	Sent OutgoingConfig
+
+	Clock func() time.Time // nil: time.Now
+	Rand  io.Reader        // nil: crypto/rand
+	Log   *slog.Logger     // nil: none
+}
+
+// History is what the guard remembers of senders and of our own people. It is kept behind the mail: after a crash the last
+// half minute is forgotten. It is safe for concurrent use.
+type History struct {
+	Grey       *Greylist
+	Reputation *Reputation
+	Outgoing   *Outgoing
+	keeper     keeper
+}
+
+// OpenHistory begins to remember. The context bounds only the opening.
+func OpenHistory(ctx context.Context, c HistoryConfig) (*History, error) {
+	c.setDefaults()
+	h := &History{keeper: keeper{engine: c.Engine, log: c.Log}}
+	tau := time.Duration(float64(c.HalfLife) / math.Ln2)
+	rep, err := h.keeper.open(ctx, KeyReputation, c.Entries, reputationLife, [counters]time.Duration{repGood: tau, repBad: tau, repTold: 24 * time.Hour}, c.Rand)
+	if err != nil {
+		return nil, err
+	}
+	grey, err := h.keeper.open(ctx, KeyGrey, greyNames, greyLife, [counters]time.Duration{}, c.Rand)
+	if err != nil {
+		return nil, err
+	}
+	sent, err := h.keeper.open(ctx, KeyOutgoing, outgoingNames, 7*24*time.Hour, [counters]time.Duration{time.Hour, time.Hour, 24 * time.Hour, 24 * time.Hour}, c.Rand)
+	if err != nil {
+		return nil, err
+	}
+	habits, err := h.keeper.open(ctx, KeyHistory, habitNames, 2*habitTime, [counters]time.Duration{habitTime, habitTime, 24 * time.Hour}, c.Rand)
+	if err != nil {
+		return nil, err
+	}
+	h.Reputation = &Reputation{table: rep, own: c.Own, now: c.Clock}
+	h.Grey = &Greylist{table: grey, delay: c.GreyDelay, least: c.GreyLeast, now: c.Clock, rep: h.Reputation}
+	h.Outgoing = newOutgoing(c.Sent, sent, habits, c.Clock)
+	h.keeper.run(ctx)
+	return h, nil
+}
+
+func (c *HistoryConfig) setDefaults() {
+	if c.GreyDelay <= 0 {
+		c.GreyDelay = DefaultGreyDelay
+	}
+	switch {
+	case c.GreyLeast == 0:
+		c.GreyLeast = GreySuspicious
+	case c.GreyLeast < 0:
+		c.GreyLeast = math.Inf(-1)
+	}
+	if c.Entries <= 0 {
+		c.Entries = DefaultReputationEntries
+	}
+	if c.HalfLife <= 0 {
+		c.HalfLife = DefaultReputationHalfLife
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Save writes what is not on disk yet.
+func (h *History) Save(ctx context.Context) error {
+	if h.keeper.engine == nil {
+		return nil
+	}
+	return h.keeper.save(ctx)
+}
+
+// Close writes what is left. The engine stays open.
+func (h *History) Close() error { return h.keeper.close() }
+
+var _ Judge = (*Reputation)(nil)
+
+// learn tells the reputation what becomes of a message to an account.
+func (t *transaction) learn(to mail.Address, v Verdict) {
+	if t.c.Reputation != nil {
+		t.c.Reputation.Learn(t.m.sender(), to, v)
+	}
+}
