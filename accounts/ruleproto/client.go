@@ -24,6 +24,7 @@ type Config struct {
 	Timeout time.Duration // of one question; 0: DefaultTimeout
 	MaxKept int           // answers; 0: DefaultMaxKept; < 0: none
 	Log     *slog.Logger  // nil: none
+	Changed func()        // is called when something may have changed, from the goroutine of Follow; it must be quick; nil: nobody is
 }
 
 // Client asks. It is safe for concurrent use.
@@ -144,14 +145,15 @@ func (c *Client) keep(key string, generation uint64, v any) {
 	c.kept[key] = v
 }
 
-// set takes news over.
-func (c *Client) set(up bool, generation uint64) {
+// set takes news over, and reports whether there are any.
+func (c *Client) set(up bool, generation uint64) (news bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !up || !c.up || generation != c.generation {
+	if news = !up || !c.up || generation != c.generation; news {
 		c.kept, c.old = nil, nil
 	}
 	c.up, c.generation = up && generation > 0, generation
+	return news
 }
 
 // Up reports whether the server is there, as far as the stream of events tells.
@@ -206,7 +208,9 @@ func (c *Client) follow(ctx context.Context) (heard bool, err error) {
 			return heard, err
 		}
 		silence.Reset(maxSilence)
-		c.set(true, e.Generation)
+		if c.set(true, e.Generation) && c.c.Changed != nil {
+			c.c.Changed()
+		}
 		heard = true
 	}
 	return heard, lines.Err()

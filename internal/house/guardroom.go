@@ -23,6 +23,10 @@ func (h *House) openAbuse(ctx context.Context) error {
 	c := h.conf.Guard
 	a := guard.AbuseConfig{Engine: h.engines[evidenceDB], Own: h.ownNetworks(), Connections: c.Connections, Messages: c.Messages,
 		UnknownRecipients: c.UnknownRecipients, WrongPasswords: c.WrongPasswords, Ban: c.Ban, Journal: h.events, Log: h.log.With("room", "guard")}
+	if !h.has(Guard) && h.o.Linked {
+		h.evidence = h.openRemoteEvidence()
+		a.Forward = h.evidence.did
+	}
 	var err error
 	if h.abuse, err = guard.OpenAbuse(ctx, a); err != nil {
 		return fmt.Errorf("open guard: %w", err)
@@ -38,8 +42,19 @@ func (h *House) openGuard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := h.openHistory(ctx); err != nil {
+		return err
+	}
+	judges, err := h.judges()
+	if err != nil {
+		return err
+	}
+	grey := h.history.Grey
+	if c.Greylist == "off" {
+		grey = nil
+	}
 	h.guardDoor = guard.New(guard.Config{Rules: guardRules{h.rules}, Contacts: guardContacts{h.rules}, MaxRecipients: h.conf.MTA.MaxRecipients,
-		Thresholds: guard.Thresholds{Junk: c.Junk, Defer: c.Defer, Refuse: c.Refuse}, Own: h.ownNetworks(), Abuse: h.abuse, Lists: guardLists{h.rules}, Readers: readers,
+		Thresholds: guard.Thresholds{Junk: c.Junk, Defer: c.Defer, Refuse: c.Refuse}, Own: h.ownNetworks(), Abuse: h.abuse, Lists: guardLists{h.rules}, Readers: readers, Judges: judges, Reputation: h.history.Reputation, Grey: grey,
 		Journal: h.events, Log: h.log.With("room", "guard")})
 	return nil
 }

@@ -114,8 +114,10 @@ type House struct {
 	login                             *authproto.Client // as remote
 	links                             []io.Closer
 
-	abuse *guard.Abuse // nil: no room of this process has a listener on TCP, nor is the guard here
-	gate  *gate        // in front of those listeners
+	abuse    *guard.Abuse    // nil: no room of this process has a listener on TCP, nor is the guard here
+	gate     *gate           // in front of those listeners
+	history  *guard.History  // nil: in another process, or nowhere
+	evidence *remoteEvidence // the guard of another process; nil: it is here, or nowhere
 
 	observers observers      // of the mailbox
 	filter    *filter.Filter // nil: the guard is not here
@@ -245,6 +247,9 @@ func (h *House) Close() error {
 	}
 	if h.mailbox != nil {
 		errs = append(errs, h.mailbox.Close())
+	}
+	if h.history != nil {
+		errs = append(errs, h.history.Close())
 	}
 	if h.abuse != nil {
 		errs = append(errs, h.abuse.Close())

@@ -163,6 +163,9 @@ func (h *House) run(ctx context.Context, services []service, ready func()) error
 	if h.desk != nil {
 		wg.Go(func() { h.desk.run(work) })
 	}
+	if h.evidence != nil {
+		wg.Go(func() { h.evidence.run(work, h.abuse) })
+	}
 	if h.remote != nil {
 		wg.Go(func() { h.remote.c.Follow(work) })
 	}

@@ -157,7 +157,7 @@ func (h *House) msa(conf *tls.Config, auth mail.Authenticator) ([]planned, error
 	}
 	make := func(implicit bool) *smtp.Server {
 		srv := h.smtp("msa", conf)
-		srv.Door, srv.Auth, srv.RequireAuth, srv.ImplicitTLS, srv.Extensions = door, auth, true, implicit, extensionsOut
+		srv.Door, srv.Auth, srv.RequireAuth, srv.ImplicitTLS, srv.Extensions = h.limited(door), auth, true, implicit, extensionsOut
 		return srv
 	}
 	plain, implicit := make(false), make(true)

@@ -166,6 +166,9 @@ func (h *House) doors(*tls.Config, mail.Authenticator) ([]planned, error) {
 	if h.has(Accounts) {
 		out = append(out, h.rulesService())
 	}
+	if h.has(Guard) && h.o.Linked {
+		out = append(out, h.evidenceService())
+	}
 	if h.journal != nil && h.o.Linked { // a door for events alone: the verbs are not for the rooms
 		out = append(out, h.http("events", h.conf.RunPath(config.Events), 0o660, management.New(management.Config{Record: h.journal, Reports: h.reports, Counts: h.counts,
 			Log: h.log.With("room", "management")})))

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/samotop/samotop/accounts"
+	"github.com/samotop/samotop/guard"
 	"github.com/samotop/samotop/mailbox"
 	"github.com/samotop/samotop/management"
 	"github.com/samotop/samotop/qm"
@@ -88,6 +89,8 @@ func (r verification) room(ctx context.Context, name string, e store.Engine, a *
 		for _, f := range faults {
 			texts = append(texts, f.String())
 		}
+	case evidenceDB:
+		texts, err = guard.VerifyEvidence(ctx, e)
 	case queueDB:
 		texts, err = qm.Verify(ctx, e, func(rows int64) { tell(rows, 0) })
 	}
