@@ -38,6 +38,7 @@ type Config struct {
 	Log    *slog.Logger     // nil: none
 
 	CacheOctets     int64         // of resolved names and accounts in memory; 0: 32 MiB
+	ContactOctets   int64         // of contacts in memory; 0: 16 MiB
 	Separators      string        // octets that part a local part from its detail; "": "+"
 	Hash            HashParams    // zero fields: the defaults
 	LoginTTL        time.Duration // how long a verified password is remembered; 0: 1 hour, < 0: not at all

@@ -119,6 +119,7 @@ type contacts struct {
 	pending map[uint64]int // counted when first needed
 	latch   sync.Mutex     // one change at a time
 	news    contactNews
+	cache   contactCache
 }
 
 // gate is the row that says that an account's mail is looked at.
@@ -238,7 +239,7 @@ func (a *Accounts) commitContacts(ctx context.Context, id uint64, b *store.Batch
 		return refuse(ErrUnknown, "the account is not there any more")
 	}
 	b.Asserts = append(b.Asserts, store.Assert{Key: keyID(tagAccount, id), Value: row})
-	if err := store.Commit(context.WithoutCancel(ctx), a.c.Engine, b); err != nil {
+	if err := a.commitCached(context.WithoutCancel(ctx), b); err != nil {
 		return err
 	}
 	a.contacts.news.tell(id, b)
@@ -370,7 +371,7 @@ func (a *Accounts) RemoveContact(ctx context.Context, address, sender string) er
 
 // contact reads one; nil if there is none, or its decision has ended.
 func (a *Accounts) contact(ctx context.Context, id uint64, name string) (*Contact, error) {
-	row, err := a.get(ctx, contactKey(id, name))
+	row, err := a.contactRow(ctx, id, name)
 	if err != nil || row == nil {
 		return nil, err
 	}

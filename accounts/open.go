@@ -47,6 +47,7 @@ func Open(ctx context.Context, c Config) (*Accounts, error) {
 	c.setDefaults()
 	a := &Accounts{c: c, loaded: make(chan struct{})}
 	a.names = names{cache: newLRU[mail.Address, *name](c.CacheOctets), seed: maphash.MakeSeed(), known: map[uint64]uint32{}}
+	a.contacts.cache.init(c.ContactOctets)
 	a.hasher.init(&c)
 	if err := a.logins.init(&c); err != nil {
 		return nil, fmt.Errorf("accounts: open: %w", err)
@@ -70,6 +71,9 @@ func Open(ctx context.Context, c Config) (*Accounts, error) {
 		if err := a.load(background); err != nil && background.Err() == nil {
 			c.Log.Error("names are not all in memory, so unknown addresses cost a disk read", "err", err)
 		}
+		if err := a.loadContacts(background); err != nil && background.Err() == nil {
+			c.Log.Error("contacts are not all known, so unknown senders cost a disk read", "err", err)
+		}
 	}()
 	return a, nil
 }
@@ -86,6 +90,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.CacheOctets <= 0 {
 		c.CacheOctets = 32 << 20
+	}
+	if c.ContactOctets <= 0 {
+		c.ContactOctets = 16 << 20
 	}
 	if c.Separators == "" {
 		c.Separators = "+"
