@@ -23,6 +23,7 @@ type commit struct {
 	frees  bool        // references to bodies went: the sweeper has work
 	by     *view       // whose commit it is; nil: nobody's who watches
 	quiet  bool        // the observer is not told
+	owned  bool        // what a viewer has seen changes, of which the rows are made at the end
 	told
 }
 
@@ -68,7 +69,7 @@ func (m *Mailbox) change(ctx context.Context, accounts []*account, build func(c 
 			c.unlock()
 			return err
 		}
-		if len(c.batch.Ops) == 0 && len(c.bodies) == 0 {
+		if len(c.batch.Ops) == 0 && len(c.bodies) == 0 && !c.owned {
 			return c.passBy(ctx)
 		}
 		wait, err := c.submitWith(ctx, hints)

@@ -210,7 +210,7 @@ func (p *part) markSeen(ctx context.Context, r store.Reader, v *view, b *box, u 
 		c.keep(&all, int(no<<ownShift)%chunkUIDs)
 	}
 	c.set(u, seen, p.touch(b))
-	b.log.Viewer = v.guest
+	p.c.owned, b.log.Viewer = true, v.guest
 	b.log.Own.Add(imap.UID(u))
 	return nil
 }

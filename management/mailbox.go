@@ -6,6 +6,25 @@ import "context"
 type Mailboxes interface {
 	// Reindex makes the text index of an account anew. Progress is called from time to time.
 	Reindex(ctx context.Context, address string, progress func(done, total int64) error) (Reindexed, error)
+	// Grants lists who may do what with a folder, its owner first.
+	Grants(ctx context.Context, address, folder string) ([]FolderGrant, error)
+	// Grant replaces what somebody may do with a folder: letters of RFC 4314; "" takes him off the list.
+	Grant(ctx context.Context, address, folder, who, rights string) error
+}
+
+// FolderGrant is what one identifier may do with a folder; one that begins with "-" is what it may not.
+type FolderGrant struct {
+	Folder string `json:"folder"`
+	Who    string `json:"who"`
+	Rights string `json:"rights"`
+}
+
+// GrantArgs is mailbox/acl-list and mailbox/acl-set.
+type GrantArgs struct {
+	Address string `json:"address"`
+	Folder  string `json:"folder"`
+	Who     string `json:"who,omitempty"`
+	Rights  string `json:"rights,omitempty"`
 }
 
 // Reindexed is the answer to mailbox/reindex.
@@ -24,5 +43,12 @@ func (h *Handler) mailboxVerbs(t map[string]verb) {
 		return x.Reindex(ctx, a.Name, func(done, total int64) error {
 			return out.send(line{Progress: &Progress{"indexed", done, total}})
 		})
+	})
+	t["mailbox/acl-list"] = on(func(ctx context.Context, a GrantArgs, out *sender) (any, error) {
+		list, err := x.Grants(ctx, a.Address, a.Folder)
+		return sendAll(list, err, out)
+	})
+	t["mailbox/acl-set"] = on(func(ctx context.Context, a GrantArgs, _ *sender) (any, error) {
+		return nil, x.Grant(ctx, a.Address, a.Folder, a.Who, a.Rights)
 	})
 }

@@ -11,7 +11,8 @@ import (
 )
 
 type mailboxCmd struct {
-	Reindex reindexCmd `cmd:"" help:"Make the text index of an account anew."`
+	Reindex reindexCmd    `cmd:"" help:"Make the text index of an account anew."`
+	ACL     mailboxACLCmd `cmd:"" name:"acl" help:"Who may use a folder besides its owner."`
 }
 
 type reindexCmd struct {
