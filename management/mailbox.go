@@ -19,8 +19,8 @@ type FolderGrant struct {
 	Rights string `json:"rights"`
 }
 
-// GrantArgs is mailbox/acl-list and mailbox/acl-set.
-type GrantArgs struct {
+// FolderGrantArgs is mailbox/acl-list and mailbox/acl-set.
+type FolderGrantArgs struct {
 	Address string `json:"address"`
 	Folder  string `json:"folder"`
 	Who     string `json:"who,omitempty"`
@@ -44,11 +44,11 @@ func (h *Handler) mailboxVerbs(t map[string]verb) {
 			return out.send(line{Progress: &Progress{"indexed", done, total}})
 		})
 	})
-	t["mailbox/acl-list"] = on(func(ctx context.Context, a GrantArgs, out *sender) (any, error) {
+	t["mailbox/acl-list"] = on(func(ctx context.Context, a FolderGrantArgs, out *sender) (any, error) {
 		list, err := x.Grants(ctx, a.Address, a.Folder)
 		return sendAll(list, err, out)
 	})
-	t["mailbox/acl-set"] = on(func(ctx context.Context, a GrantArgs, _ *sender) (any, error) {
+	t["mailbox/acl-set"] = on(func(ctx context.Context, a FolderGrantArgs, _ *sender) (any, error) {
 		return nil, x.Grant(ctx, a.Address, a.Folder, a.Who, a.Rights)
 	})
 }

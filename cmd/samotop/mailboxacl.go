@@ -39,7 +39,7 @@ func (aclListCmd) Help() string {
 
 func (c *aclListCmd) Run(e *env) error {
 	t := newTable(e.stdout, c.JSON, "who\trights", func(g management.FolderGrant) string { return g.Who + "\t" + g.Rights })
-	return t.end(each(e, house.Accounts|house.Mails, "mailbox/acl-list", management.GrantArgs{Address: c.Address, Folder: c.Folder}, t.add))
+	return t.end(each(e, house.Accounts|house.Mails, "mailbox/acl-list", management.FolderGrantArgs{Address: c.Address, Folder: c.Folder}, t.add))
 }
 
 type aclGrantCmd struct {
@@ -54,7 +54,7 @@ func (aclGrantCmd) Help() string {
 }
 
 func (c *aclGrantCmd) Run(e *env) error {
-	args := management.GrantArgs{Address: c.Address, Folder: c.Folder, Who: c.Identifier, Rights: c.Rights}
+	args := management.FolderGrantArgs{Address: c.Address, Folder: c.Folder, Who: c.Identifier, Rights: c.Rights}
 	if err := e.call(house.Accounts|house.Mails, "mailbox/acl-set", args, nil); err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ Example:
 }
 
 func (c *aclRevokeCmd) Run(e *env) error {
-	args := management.GrantArgs{Address: c.Address, Folder: c.Folder, Who: c.Identifier}
+	args := management.FolderGrantArgs{Address: c.Address, Folder: c.Folder, Who: c.Identifier}
 	if err := e.call(house.Accounts|house.Mails, "mailbox/acl-set", args, nil); err != nil {
 		return err
 	}
