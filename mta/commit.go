@@ -159,7 +159,7 @@ func (t *transaction) again(ctx context.Context, p *part) error {
 func (t *transaction) resend(tx mail.Transaction) error {
 	tx.Trace(t.received())
 	tx.Trace(t.fields...)
-	return t.spool.copyTo(tx)
+	return t.spool.CopyTo(tx)
 }
 
 // settle commits both parts. Where there are two, each prepares first if it can, so that a refusal is known before

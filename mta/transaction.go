@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/smtp/spool"
 )
 
 // transaction is one message on its way to the guard and to its targets.
@@ -25,7 +26,7 @@ type transaction struct {
 	fields  []mail.Field // added by those in front of us
 	started bool         // content has begun
 	hops    hopCounter
-	spool   *spool // a copy, if some target may owe what another took or must be asked anew
+	spool   *spool.Buffer // a copy, if some target may owe what another took or must be asked anew
 	size    int64
 }
 
@@ -179,7 +180,7 @@ func (t *transaction) start() {
 		tx.Trace(t.fields...)
 	}
 	if t.config().SpoolAll || len(t.targets) > 1 || len(t.recipients) > 1 || t.mailbox.fixed() || t.queue.fixed() {
-		t.spool = &spool{memory: t.config().SpoolMemoryOctets, dir: t.config().SpoolDir}
+		t.spool = &spool.Buffer{MemoryOctets: t.config().SpoolMemoryOctets, Dir: t.config().SpoolDir}
 	}
 }
 
@@ -249,7 +250,7 @@ func (t *transaction) Abort() error {
 		errs = append(errs, tx.Abort())
 	}
 	if t.spool != nil {
-		t.spool.close()
+		t.spool.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/smtp/spool"
 )
 
 // Again hands a message over once more if the answer was lost (mail.ErrUnknownOutcome), under the same delivery ids, so that
@@ -37,7 +38,7 @@ func (m Again) Wrap(next mail.Door) mail.Door {
 			return nil, err
 		}
 		return &handing{Transaction: tx, m: &m, s: s, from: from, r: r, id: rand.Text(),
-			spool: spool{memory: m.SpoolMemoryOctets, dir: m.SpoolDir}}, nil
+			spool: spool.Buffer{MemoryOctets: m.SpoolMemoryOctets, Dir: m.SpoolDir}}, nil
 	})
 }
 
@@ -51,7 +52,7 @@ type handing struct {
 	id     string
 	to     []mail.Recipient
 	fields []mail.Field
-	spool  spool
+	spool  spool.Buffer
 }
 
 func (h *handing) Recipient(ctx context.Context, r *mail.Recipient) error {
@@ -79,7 +80,7 @@ func (h *handing) Write(p []byte) (int, error) {
 }
 
 func (h *handing) Commit(ctx context.Context) ([]mail.Reply, error) {
-	defer h.spool.close()
+	defer h.spool.Close()
 	replies, err := h.Transaction.Commit(ctx)
 	for end := time.Now().Add(h.m.Patience); errors.Is(err, mail.ErrUnknownOutcome) && time.Now().Before(end); {
 		select {
@@ -112,7 +113,7 @@ func (h *handing) again(ctx context.Context) ([]mail.Reply, error) {
 		}
 	}
 	tx.Trace(h.fields...)
-	text, err := h.spool.content()
+	text, err := h.spool.Reader()
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +124,6 @@ func (h *handing) again(ctx context.Context) ([]mail.Reply, error) {
 }
 
 func (h *handing) Abort() error {
-	h.spool.close()
+	h.spool.Close()
 	return h.Transaction.Abort()
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/message"
+	"github.com/samotop/samotop/smtp/spool"
 )
 
 // Recode makes messages fit for hosts that take less, before they are signed: binary content (BINARYMIME, RFC 3030) and
@@ -33,7 +34,7 @@ func (m Recode) Wrap(next mail.Door) mail.Door {
 		if m.BinaryOnly && from.Body != mail.BodyBinary {
 			return r.Begin(ctx, s, from)
 		}
-		outer := &recoding{spool: spool{memory: m.SpoolMemoryOctets, dir: m.SpoolDir}, parser: message.NewParser(message.Limits{})}
+		outer := &recoding{spool: spool.Buffer{MemoryOctets: m.SpoolMemoryOctets, Dir: m.SpoolDir}, parser: message.NewParser(message.Limits{})}
 		outer.to, from.Body = m.target(&from)
 		if outer.to.binary {
 			from.Size = 0 // it will be another
@@ -80,7 +81,7 @@ func (m Recode) target(from *mail.Sender) (target, mail.Body) {
 type recoding struct {
 	mail.Transaction
 	to     target
-	spool  spool
+	spool  spool.Buffer
 	parser *message.Parser
 	sent   bool
 	err    error
@@ -98,7 +99,7 @@ func (tx *recoding) pass() error {
 	}
 	tx.sent = true
 	root := tx.parser.Close()
-	content, err := tx.spool.content()
+	content, err := tx.spool.Reader()
 	if err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func (tx *recoding) pass() error {
 	} else {
 		_, err = io.Copy(struct{ io.Writer }{tx.Transaction}, content)
 	}
-	tx.spool.close()
+	tx.spool.Close()
 	switch {
 	case errors.Is(err, message.ErrSigned):
 		err = mail.NewReply(554, mail.Enhanced{5, 6, 3}, "Message is signed and holds binary content, 8-bit octets or lines "+
@@ -128,7 +129,7 @@ func (tx *recoding) Commit(ctx context.Context) ([]mail.Reply, error) {
 
 func (tx *recoding) Abort() error {
 	tx.sent = true
-	tx.spool.close()
+	tx.spool.Close()
 	return tx.Transaction.Abort()
 }
 
