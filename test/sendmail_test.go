@@ -10,7 +10,6 @@ import (
 	"testing"
 )
 
-
 // sendmail is the command of that name, run by some user.
 type sendmail struct {
 	h    *house

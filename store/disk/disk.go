@@ -45,6 +45,9 @@ type File interface {
 	Truncate(size int64) error
 	// Sync returns when data and length are on the disk (fdatasync). It says nothing of the directory's entry.
 	Sync() error
+	// WriteAtSync is WriteAt, and returns when those octets, and the length that they give to the file, are on the disk. It
+	// says nothing of what was written before and not synced. One call of the system in place of two.
+	WriteAtSync(p []byte, off int64) error
 }
 
 // Space is the room on the file system, in octets.

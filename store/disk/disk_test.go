@@ -9,6 +9,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"unsafe"
 )
 
 func no(t *testing.T, err error) {
@@ -205,4 +206,47 @@ func TestFaults(t *testing.T) {
 	if err := f.Sync(); !errors.Is(err, ErrOff) {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestWriteAtSync: what it wrote is there after a power cut, with the length it gave; what was written before and not
+// synced need not be.
+func TestWriteAtSync(t *testing.T) {
+	sim := NewSim(1)
+	file, err := sim.Open("/a", Write|Create)
+	no(t, err)
+	no(t, sim.SyncDir("/"))
+	_, err = file.WriteAt(bytes.Repeat([]byte("1"), 2*page), 0)
+	no(t, err)
+	no(t, file.WriteAtSync(bytes.Repeat([]byte("2"), page), 2*page))
+	if got, want := content(sim.Crash(Strict), "/a"), string(make([]byte, 2*page))+string(bytes.Repeat([]byte("2"), page)); got != want {
+		t.Errorf("%d octets, not what was synced", len(got))
+	}
+	for _, how := range []Flags{0, Direct} {
+		name := filepath.Join(t.TempDir(), "a")
+		real, err := OS{}.Open(name, Write|Create|how)
+		if how == Direct && errors.Is(err, syscall.EINVAL) {
+			continue // the file system has no such thing
+		}
+		no(t, err)
+		p := alignedPage('3')
+		no(t, real.WriteAtSync(p, 0))
+		no(t, real.WriteAtSync(p, page))
+		no(t, real.Close())
+		if got := content(OS{}, name); got != string(p)+string(p) {
+			t.Errorf("%d octets were written", len(got))
+		}
+	}
+}
+
+// alignedPage is memory as Direct wants it.
+func alignedPage(c byte) []byte {
+	b := make([]byte, 2*Align)
+	for uintptr(unsafe.Pointer(&b[0]))%Align != 0 {
+		b = b[1:]
+	}
+	b = b[:Align:Align]
+	for i := range b {
+		b[i] = c
+	}
+	return b
 }

@@ -72,6 +72,35 @@ func (f osFile) Sync() error {
 	return nil
 }
 
+// WriteAtSync is of File.
+func (f osFile) WriteAtSync(p []byte, off int64) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	n := 0
+	var res error
+	err = conn.Control(func(fd uintptr) {
+		for {
+			if n, res = unix.Pwritev2(int(fd), [][]byte{p}, off, unix.RWF_DSYNC); res != unix.EINTR {
+				return
+			}
+		}
+	})
+	switch {
+	case err == nil && (res == unix.ENOSYS || res == unix.EOPNOTSUPP):
+		n = 0
+	case errors.Join(err, res) != nil:
+		return &fs.PathError{Op: "pwritev2", Path: f.Name(), Err: errors.Join(err, res)}
+	case n == len(p):
+		return nil
+	}
+	if _, err := f.WriteAt(p[n:], off+int64(n)); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
 // Remove is of FS.
 func (OS) Remove(name string) error { return os.Remove(name) }
 

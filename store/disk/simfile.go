@@ -177,6 +177,36 @@ func (f *simFile) Sync() error {
 	return nil
 }
 
+// WriteAtSync is of File: only what it writes survives.
+func (f *simFile) WriteAtSync(p []byte, off int64) error {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	if _, err := f.writeAt(p, off); err != nil {
+		return err
+	}
+	if _, err := f.s.enter(OpSync, f.name); err != nil {
+		return err
+	}
+	f.ino.settleRange(off, int64(len(p)))
+	return nil
+}
+
+// settleRange makes n octets survive, and the length that they reach to.
+func (i *inode) settleRange(off, n int64) {
+	if n == 0 {
+		return
+	}
+	if grow := off + n - int64(len(i.stable)); grow > 0 {
+		i.stable = append(i.stable, make([]byte, grow)...)
+	}
+	for pg := off / page; pg <= (off+n-1)/page; pg++ {
+		i.copyPage(i.stable, pg, page)
+		if (pg+1)*page <= int64(len(i.stable)) || len(i.stable) == len(i.data) {
+			delete(i.dirty, pg)
+		}
+	}
+}
+
 // settle makes what is written what survives.
 func (i *inode) settle() {
 	size := int64(len(i.data))

@@ -180,7 +180,16 @@ func (c *chunk) meta() []byte {
 // writeGroup writes what assemble made; it syncs if there is a batch in it.
 func (e *Engine) writeGroup(g *group) error {
 	w := &e.w
-	if _, err := w.file.WriteAt(w.buf, int64(w.at.off)); err != nil {
+	// One call for both, where nothing written before waits for a sync, which it would not cover. Through the page cache a
+	// lack of space may show only in the sync, which must be told apart.
+	atOnce := len(g.batches) > 0 && w.direct && w.synced == w.at
+	var err error
+	if atOnce {
+		err = w.file.WriteAtSync(w.buf, int64(w.at.off))
+	} else {
+		_, err = w.file.WriteAt(w.buf, int64(w.at.off))
+	}
+	if err != nil {
 		return fmt.Errorf("write %s: %w", w.at, err)
 	}
 	w.number++
@@ -192,7 +201,9 @@ func (e *Engine) writeGroup(g *group) error {
 	if len(g.batches) == 0 {
 		return nil
 	}
-	if err := e.sync(); err != nil {
+	if atOnce {
+		w.synced = w.at
+	} else if err := e.sync(); err != nil {
 		return err
 	}
 	g.end = applied{pos: w.pos, end: w.at, number: w.number}

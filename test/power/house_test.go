@@ -177,6 +177,11 @@ func (d lyingDisk) Open(name string, how disk.Flags) (disk.File, error) {
 func (lyingDisk) SyncDir(string) error { return nil }
 func (lyingFile) Sync() error          { return nil }
 
+func (f lyingFile) WriteAtSync(p []byte, off int64) error {
+	_, err := f.WriteAt(p, off)
+	return err
+}
+
 var errMissing = errors.New("missing after the power cut")
 
 func missing(format string, args ...any) error {
