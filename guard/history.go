@@ -95,6 +95,15 @@ func (c *HistoryConfig) setDefaults() {
 	}
 }
 
+// Send counts a recipient of one of our people, if it may be sent to. To whom one writes is wanted when he writes back.
+func (h *History) Send(s Sending) Allowance {
+	a := h.Outgoing.Send(s)
+	if account, err := mail.ParseAddress(s.Account); err == nil && a.Reply == nil && s.To.Domain != "" {
+		h.Reputation.Learn(Sender{Address: s.To, Proven: true}, account, Wanted)
+	}
+	return a
+}
+
 // Save writes what is not on disk yet.
 func (h *History) Save(ctx context.Context) error {
 	if h.keeper.engine == nil {

@@ -320,6 +320,23 @@ func TestUnusual(t *testing.T) {
 	})
 }
 
+// To whom one writes is welcome when he answers, and nobody who uses his name.
+func TestWrittenTo(t *testing.T) {
+	h := openHistory(t, HistoryConfig{})
+	defer h.Close()
+	if a := h.Send(Sending{Account: "alice@example.test", First: true, To: address(t, "Friend@far.test")}); a.Reply != nil {
+		t.Fatal(a.Reply)
+	}
+	m := from(t, "friend@far.test", "192.0.2.1")
+	if s := h.Reputation.Judge(t.Context(), m, address(t, "alice@example.test")).Score; s != 0 {
+		t.Error("not proven", s)
+	}
+	m.Proven = true
+	if s := h.Reputation.Judge(t.Context(), m, address(t, "alice@example.test")).Score; s > -2 {
+		t.Error("proven", s)
+	}
+}
+
 func BenchmarkReputation(b *testing.B) {
 	for _, n := range []int{10, 1_000_000} {
 		h := openHistory(b, HistoryConfig{Entries: 2 << 20})

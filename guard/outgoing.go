@@ -38,6 +38,7 @@ type Sending struct {
 	Account string     // canonical address
 	IP      netip.Addr // whence; may be zero
 	First   bool       // it is the first recipient of the message
+	To      mail.Address
 }
 
 // Allowance answers a Sending.

@@ -76,7 +76,7 @@ func (h *House) evidenceMethods() map[string]ruleproto.Method {
 			return struct{}{}, nil
 		}),
 		"send": ruleproto.Handle(func(_ context.Context, s guard.Sending) (guard.Allowance, error) {
-			return h.history.Outgoing.Send(s), nil
+			return h.history.Send(s), nil
 		}),
 	}
 }
@@ -166,7 +166,7 @@ func (r *remoteEvidence) run(ctx context.Context, a *guard.Abuse) {
 func (h *House) send(ctx context.Context, s guard.Sending) guard.Allowance {
 	switch {
 	case h.history != nil:
-		return h.history.Outgoing.Send(s)
+		return h.history.Send(s)
 	case h.evidence != nil:
 		a, err := ruleproto.Ask[guard.Allowance](ctx, h.evidence.c, "send", s, nil)
 		if err != nil {
@@ -218,7 +218,7 @@ type limitedTransaction struct {
 
 func (t *limitedTransaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 	ip, _ := mail.IPOf(t.s.RemoteAddr)
-	a := t.h.send(ctx, guard.Sending{Account: t.s.Login.Account, IP: ip, First: !t.begun})
+	a := t.h.send(ctx, guard.Sending{Account: t.s.Login.Account, IP: ip, First: !t.begun, To: r.Address})
 	if a.Alarm != "" {
 		t.h.alarm(ctx, t.s, a.Alarm)
 	}

@@ -103,7 +103,7 @@ func (t farTeacher) Learn(ctx context.Context, owner uint64, id string, kind fil
 }
 
 // lessons answers farTeacher.
-type lessons struct{ f *filter.Filter }
+type lessons struct{ f teacher }
 
 func (l lessons) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	changed, err := l.learn(r)
@@ -133,7 +133,7 @@ func (l lessons) learn(r *http.Request) (bool, error) {
 
 // lessonService lets the mailbox of another process teach.
 func (h *House) lessonService() planned {
-	return h.http("junk", h.conf.RunPath(junkSocket), 0o660, lessons{h.filter})
+	return h.http("junk", h.conf.RunPath(junkSocket), 0o660, lessons{reputing{h.filter, h.history.Reputation, h.conf.Hostname}})
 }
 
 // sweepFilter takes out old words each day, until ctx ends.

@@ -87,6 +87,9 @@ func (h *House) openRooms(ctx context.Context) error {
 		}
 	}
 	if t := h.teacher(); t != nil && h.mailbox != nil {
+		if h.history != nil {
+			t = reputing{t, h.history.Reputation, h.conf.Hostname}
+		}
 		h.train = newTrainer(h.mailbox, t, h.log.With("room", "mailbox"))
 		h.observers.add(h.train)
 	}
