@@ -246,11 +246,18 @@ func (t *transaction) sentenceOne(ctx context.Context, ss []suspect, reply *mail
 	if refuse {
 		*reply = *spam(to.address).Because(errScore{ss[0].opinion.String()})
 	}
-	var junk []mail.Target
+	var junk []mail.Target // what is to be filed as junk, and what we think of the rest
 	for i := range ss {
 		s := &ss[i]
+		target := mail.Target{Address: s.to}
 		if !refuse && s.folder == "" && !(s.promised && signed) && over(s.opinion.Score, th.Junk) {
-			junk = append(junk, mail.Target{Address: s.to, Folder: JunkFolder})
+			target.Folder = JunkFolder
+		}
+		if len(s.opinion.Reasons) > 0 {
+			target.Note = s.opinion.note(target.Folder != "")
+		}
+		if !refuse && (target.Folder != "" || target.Note != "") {
+			junk = append(junk, target)
 		}
 	}
 	if len(junk) > 0 {
@@ -261,7 +268,7 @@ func (t *transaction) sentenceOne(ctx context.Context, ss []suspect, reply *mail
 	}
 	for i := range ss {
 		s := &ss[i]
-		filed := refuse || slices.ContainsFunc(junk, func(x mail.Target) bool { return x.Address == s.to })
+		filed := refuse || slices.ContainsFunc(junk, func(x mail.Target) bool { return x.Address == s.to && x.Folder != "" })
 		if t.m.Proven = t.m.Proven || signed; refuse {
 			t.learn(s.to, Refused)
 		} else if filed {

@@ -42,6 +42,12 @@ func (o *Opinion) String() string {
 	return fmt.Sprintf("score %.1f: %s", o.Score, strings.Join(o.Reasons, ", "))
 }
 
+// note is the opinion as the field X-Samotop-Junk has it.
+func (o *Opinion) note(junk bool) string {
+	yes := map[bool]string{true: "yes", false: "no"}[junk]
+	return fmt.Sprintf("%s; score=%.1f; %s", yes, o.Score, strings.Join(o.Reasons, ", "))
+}
+
 // Thresholds say from which score on something is done. Zero: the default; below zero: never.
 type Thresholds struct {
 	Junk   float64 // into the folder Junk; 0: DefaultJunk

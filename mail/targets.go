@@ -12,9 +12,9 @@ var errTargets = errors.New("mail: targets are not of the form <path>[;folder=NA
 
 // FormatTargets writes targets as the text of a 251 reply between our rooms:
 //
-//	<path>[;folder=NAME][;remote][ <path>...]
+//	<path>[;folder=NAME][;remote][;note=TEXT][ <path>...]
 //
-// NAME is xtext (RFC 3461 section 4) with the semicolon encoded too.
+// NAME and TEXT are xtext (RFC 3461 section 4) with the semicolon encoded too; of a longer TEXT MaxNoteOctets are written.
 func FormatTargets(ts []Target) string {
 	var b strings.Builder
 	for i, t := range ts {
@@ -29,8 +29,23 @@ func FormatTargets(ts []Target) string {
 		if t.Remote {
 			b.WriteString(";remote")
 		}
+		if t.Note != "" {
+			b.WriteString(";note=")
+			b.WriteString(strings.ReplaceAll(EncodeXtext(cutNote(t.Note)), ";", "+3B"))
+		}
 	}
 	return b.String()
+}
+
+// MaxNoteOctets is the longest Note on the wire.
+const MaxNoteOctets = 600
+
+// cutNote keeps whole characters.
+func cutNote(s string) string {
+	if len(s) <= MaxNoteOctets {
+		return s
+	}
+	return strings.ToValidUTF8(s[:MaxNoteOctets], "")
 }
 
 // ParseTargets reads what FormatTargets wrote.
@@ -54,6 +69,10 @@ func ParseTargets(s string) ([]Target, error) {
 			case w == "":
 			case w == "remote":
 				t.Remote = true
+			case name == "note":
+				if t.Note, err = DecodeXtext(value); err != nil {
+					return nil, err
+				}
 			case name == "folder":
 				if t.Folder, err = DecodeXtext(value); err != nil {
 					return nil, err

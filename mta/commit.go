@@ -3,6 +3,7 @@ package mta
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/samotop/samotop/mail"
 )
@@ -24,6 +25,7 @@ func (t *transaction) commit(ctx context.Context) ([]mail.Reply, error) {
 	if err := t.judge(ctx); err != nil {
 		return nil, err
 	}
+	t.note()
 	if err := t.amend(ctx); err != nil {
 		return nil, err
 	}
@@ -79,7 +81,11 @@ func (t *transaction) refile(rec *recipient, text string) error {
 		found := false
 		for _, at := range rec.targets {
 			if have := &t.targets[at]; have.Address == w.Address && have.Remote == w.Remote {
-				have.Folder, found = w.Folder, true
+				found = true
+				if w.Folder != "" || w.Note == "" { // a note alone changes nothing
+					have.Folder = w.Folder
+				}
+				have.Note = w.Note
 			}
 		}
 		if !found {
@@ -87,6 +93,49 @@ func (t *transaction) refile(rec *recipient, text string) error {
 		}
 	}
 	return nil
+}
+
+// JunkField is the header field with what the guard thinks of a message and why.
+const JunkField = "X-Samotop-Junk"
+
+// note puts what the guard thinks into the header. A field is for all who get the message here, so where he thinks
+// differently of it for several of them there is none: none of them is to read of another.
+func (t *transaction) note() {
+	text, first := "", true
+	for i := range t.targets {
+		x := &t.targets[i]
+		if x.part != &t.mailbox || x.index < 0 || x.unused {
+			continue
+		}
+		if !first && x.Note != text {
+			return
+		}
+		text, first = x.Note, false
+	}
+	if text == "" || t.mailbox.failed() {
+		return
+	}
+	f := mail.Field{Name: JunkField, Value: foldWords(text)}
+	t.mailbox.tx.Trace(f)
+	t.mailboxFields = append(t.mailboxFields, f)
+}
+
+// foldWords breaks a text into lines at its commas.
+func foldWords(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	var b strings.Builder
+	for i, part := range strings.SplitAfter(s, ", ") {
+		if i > 0 {
+			b.WriteString("\r\n\t")
+		}
+		b.WriteString(strings.TrimSuffix(part, " "))
+	}
+	return b.String()
 }
 
 // amend tells the Mailbox and the queue what the guard changed. A room that cannot be told gets the message again,
@@ -151,6 +200,9 @@ func (t *transaction) again(ctx context.Context, p *part) error {
 		}
 		x.index = p.accepted
 		p.accepted++
+	}
+	if p == &t.mailbox {
+		tx.Trace(t.mailboxFields...)
 	}
 	return t.resend(tx)
 }

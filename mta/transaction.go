@@ -23,11 +23,12 @@ type transaction struct {
 	mailbox    part
 	queue      part
 
-	fields  []mail.Field // added by those in front of us
-	started bool         // content has begun
-	hops    hopCounter
-	spool   *spool.Buffer // a copy, if some target may owe what another took or must be asked anew
-	size    int64
+	fields        []mail.Field // added by those in front of us
+	mailboxFields []mail.Field // for those alone who get it here
+	started       bool         // content has begun
+	hops          hopCounter
+	spool         *spool.Buffer // a copy, if some target may owe what another took or must be asked anew
+	size          int64
 }
 
 // recipient is one that we accepted.
