@@ -238,13 +238,17 @@ func (t *transaction) sentenceOne(ctx context.Context, ss []suspect, reply *mail
 	}
 	to := t.recipients[ss[0].recipient]
 	th := &t.c.Thresholds
-	refuse := !isRole(to.address) && len(ss) == to.targets
+	refuse, later := !isRole(to.address) && len(ss) == to.targets, false
 	signed := t.signed()
 	for i := range ss {
+		later = later || ss[i].opinion.Defer && !(ss[i].promised && signed)
 		refuse = refuse && over(ss[i].opinion.Score, th.Refuse) && !(ss[i].promised && signed)
 	}
-	if refuse {
+	switch {
+	case refuse:
 		*reply = *spam(to.address).Because(errScore{ss[0].opinion.String()})
+	case later:
+		*reply = *mail.NewReply(451, mail.Enhanced{4, 7, 1}, "%s: this cannot be judged now, please try again later", to.address.Path()).Because(errScore{ss[0].opinion.String()})
 	}
 	var junk []mail.Target // what is to be filed as junk, and what we think of the rest
 	for i := range ss {
@@ -253,10 +257,10 @@ func (t *transaction) sentenceOne(ctx context.Context, ss []suspect, reply *mail
 		if !refuse && s.folder == "" && !(s.promised && signed) && over(s.opinion.Score, th.Junk) {
 			target.Folder = JunkFolder
 		}
-		if len(s.opinion.Reasons) > 0 {
+		if len(s.opinion.Reasons)+len(s.opinion.Fields) > 0 {
 			target.Note = s.opinion.note(target.Folder != "")
 		}
-		if !refuse && (target.Folder != "" || target.Note != "") {
+		if !refuse && !later && (target.Folder != "" || target.Note != "") {
 			junk = append(junk, target)
 		}
 	}
@@ -268,9 +272,11 @@ func (t *transaction) sentenceOne(ctx context.Context, ss []suspect, reply *mail
 	}
 	for i := range ss {
 		s := &ss[i]
-		filed := refuse || slices.ContainsFunc(junk, func(x mail.Target) bool { return x.Address == s.to && x.Folder != "" })
+		filed := refuse || later || slices.ContainsFunc(junk, func(x mail.Target) bool { return x.Address == s.to && x.Folder != "" })
 		if t.m.Proven = t.m.Proven || signed; refuse {
 			t.learn(s.to, Refused)
+		} else if later {
+			s.opinion.Reasons = append(s.opinion.Reasons, "cannot be judged now")
 		} else if filed {
 			t.learn(s.to, FiledAsJunk)
 		} else {

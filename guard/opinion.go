@@ -15,7 +15,13 @@ import (
 type Opinion struct {
 	Score   float64  // against it; below zero: for it. By default 5 in all files a message as junk, 15 refuses it
 	Reasons []string // in a few words each, such as "listed by zen.example.org +4"; at most MaxReasons are kept
+
+	Defer  bool         // the content is to be put off, whatever the score: 451 4.7.1
+	Fields []mail.Field // to be added to the header, at most MaxFields
 }
+
+// MaxFields is how many header fields the opinions on a message may add.
+const MaxFields = 20
 
 // MaxReasons is how many reasons of a verdict are kept and told.
 const MaxReasons = 20
@@ -31,6 +37,8 @@ func (o *Opinion) Say(score float64, format string, args ...any) {
 // add takes another opinion into account.
 func (o *Opinion) add(x Opinion) {
 	o.Score += x.Score
+	o.Defer = o.Defer || x.Defer
+	o.Fields = append(slices.Clip(o.Fields), x.Fields[:min(len(x.Fields), max(0, MaxFields-len(o.Fields)))]...)
 	room := max(0, MaxReasons-len(o.Reasons))
 	o.Reasons = append(slices.Clip(o.Reasons), x.Reasons[:min(len(x.Reasons), room)]...)
 }
@@ -45,7 +53,12 @@ func (o *Opinion) String() string {
 // note is the opinion as the field X-Samotop-Junk has it.
 func (o *Opinion) note(junk bool) string {
 	yes := map[bool]string{true: "yes", false: "no"}[junk]
-	return fmt.Sprintf("%s; score=%.1f; %s", yes, o.Score, strings.Join(o.Reasons, ", "))
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s; score=%.1f; %s", yes, o.Score, strings.Join(o.Reasons, ", "))
+	for _, f := range o.Fields { // a line each, see mail.Target
+		fmt.Fprintf(&b, "\n%s: %s", f.Name, strings.Join(strings.Fields(f.Value), " "))
+	}
+	return b.String()
 }
 
 // Thresholds say from which score on something is done. Zero: the default; below zero: never.

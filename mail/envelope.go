@@ -84,7 +84,7 @@ type Target struct {
 	Address Address
 	Folder  string // a mailbox of that address; "" for INBOX
 	Remote  bool   // not ours: goes to the queue
-	Note    string // of a guard's last word: what it thinks of the message, for a header field; "": nothing
+	Note    string // of a guard's last word: what it thinks of the message, for a header field; further lines are fields of their own
 }
 
 // Envelope is a sender with its recipients.

@@ -3,10 +3,12 @@ package mail_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/samotop/samotop/mail"
+	"pgregory.net/rapid"
 )
 
 func TestParsePath(t *testing.T) {
@@ -227,4 +229,29 @@ func TestWith(t *testing.T) {
 			t.Errorf("With = %s, want %s", got, c.want)
 		}
 	}
+}
+
+// However long the targets of a recipient are, their lines are short enough for a reply, and say the same afterwards.
+func TestLongTargets(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var in []mail.Target
+		for range rapid.IntRange(1, 40).Draw(t, "targets") {
+			in = append(in, mail.Target{
+				Address: mail.Address{Local: rapid.StringMatching(`[a-z<"]{1,60}`).Draw(t, "local"), Domain: "example.test"},
+				Folder:  rapid.StringOfN(rapid.RuneFrom([]rune("a;<\n +=ü")), 0, 80, -1).Draw(t, "folder"),
+				Note:    rapid.StringOfN(rapid.RuneFrom([]rune("a;<\n +=ü,")), 0, 700, -1).Draw(t, "note"),
+				Remote:  rapid.Bool().Draw(t, "remote"),
+			})
+		}
+		text := mail.FormatTargets(in)
+		for line := range strings.Lines(text) {
+			if len(line) > 480 {
+				t.Fatalf("a line of %d octets", len(line))
+			}
+		}
+		out, err := mail.ParseTargets(text)
+		if err != nil || !slices.Equal(in, out) {
+			t.Fatalf("%q, %v\nin  %+v\nout %+v", text, err, in, out)
+		}
+	})
 }

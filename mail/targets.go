@@ -14,31 +14,55 @@ var errTargets = errors.New("mail: targets are not of the form <path>[;folder=NA
 //
 //	<path>[;folder=NAME][;remote][;note=TEXT][ <path>...]
 //
-// NAME and TEXT are xtext (RFC 3461 section 4) with the semicolon encoded too; of a longer TEXT MaxNoteOctets are written.
+// NAME and TEXT are xtext (RFC 3461 section 4) with the semicolon and "<" encoded too; it may be several lines; of a longer TEXT MaxNoteOctets are written.
 func FormatTargets(ts []Target) string {
 	var b strings.Builder
+	line := 0 // where the present one began
 	for i, t := range ts {
-		if i > 0 {
+		path := t.Address.Path()
+		switch {
+		case i > 0 && b.Len()-line+len(path) > targetLineOctets:
+			b.WriteByte('\n')
+			line = b.Len()
+		case i > 0:
 			b.WriteByte(' ')
 		}
-		b.WriteString(t.Address.Path())
+		b.WriteString(path)
 		if t.Folder != "" {
 			b.WriteString(";folder=")
-			b.WriteString(strings.ReplaceAll(EncodeXtext(t.Folder), ";", "+3B"))
+			line = writeXtext(&b, line, t.Folder)
 		}
 		if t.Remote {
 			b.WriteString(";remote")
 		}
 		if t.Note != "" {
 			b.WriteString(";note=")
-			b.WriteString(strings.ReplaceAll(EncodeXtext(cutNote(t.Note)), ";", "+3B"))
+			line = writeXtext(&b, line, cutNote(t.Note))
 		}
 	}
 	return b.String()
 }
 
+// targetLineOctets keeps a line of the reply within RFC 5321 section 4.5.3.1.5, so that nobody breaks it where it must not.
+const targetLineOctets = 400
+
+// writeXtext writes a value, and a line break where the line has become too long: a line that does not begin with "<" goes on
+// with the value before. It returns where the present line begins.
+func writeXtext(b *strings.Builder, line int, s string) int {
+	s = strings.NewReplacer(";", "+3B", "<", "+3C").Replace(EncodeXtext(s))
+	for s != "" {
+		n := min(len(s), max(1, targetLineOctets+50-(b.Len()-line)))
+		b.WriteString(s[:n])
+		if s = s[n:]; s != "" {
+			b.WriteByte('\n')
+			line = b.Len()
+		}
+	}
+	return line
+}
+
 // MaxNoteOctets is the longest Note on the wire.
-const MaxNoteOctets = 600
+const MaxNoteOctets = 1500
 
 // cutNote keeps whole characters.
 func cutNote(s string) string {
@@ -51,6 +75,9 @@ func cutNote(s string) string {
 // ParseTargets reads what FormatTargets wrote.
 func ParseTargets(s string) ([]Target, error) {
 	var ts []Target
+	if strings.Contains(s, "\n") {
+		s = strings.NewReplacer("\n<", " <", "\n", "").Replace(s)
+	}
 	for s != "" {
 		a, rest, err := ParsePath(s)
 		if err != nil {

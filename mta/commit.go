@@ -101,23 +101,34 @@ const JunkField = "X-Samotop-Junk"
 // note puts what the guard thinks into the header. A field is for all who get the message here, so where he thinks
 // differently of it for several of them there is none: none of them is to read of another.
 func (t *transaction) note() {
-	text, first := "", true
+	var text, rest string
+	first := true
 	for i := range t.targets {
 		x := &t.targets[i]
 		if x.part != &t.mailbox || x.index < 0 || x.unused {
 			continue
 		}
-		if !first && x.Note != text {
-			return
+		own, more, _ := strings.Cut(x.Note, "\n")
+		if !first && own != text {
+			own = ""
 		}
-		text, first = x.Note, false
+		if !first && more != rest {
+			more = ""
+		}
+		text, rest, first = own, more, false
 	}
-	if text == "" || t.mailbox.failed() {
+	if t.mailbox.failed() {
 		return
 	}
-	f := mail.Field{Name: JunkField, Value: foldWords(text)}
-	t.mailbox.tx.Trace(f)
-	t.mailboxFields = append(t.mailboxFields, f)
+	if text != "" {
+		t.mailboxFields = append(t.mailboxFields, mail.Field{Name: JunkField, Value: foldWords(text)})
+	}
+	for line := range strings.Lines(rest) {
+		if name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ": "); ok && name != "" {
+			t.mailboxFields = append(t.mailboxFields, mail.Field{Name: name, Value: value})
+		}
+	}
+	t.mailbox.tx.Trace(t.mailboxFields...)
 }
 
 // foldWords breaks a text into lines at its commas.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/samotop/samotop/guard"
+	"github.com/samotop/samotop/guard/ask"
 	"github.com/samotop/samotop/guard/filter"
 	"github.com/samotop/samotop/junk"
 	"github.com/samotop/samotop/mail"
@@ -29,6 +30,10 @@ func (h *House) contentReaders(ctx context.Context) ([]guard.Reader, error) {
 	var out []guard.Reader
 	if !h.conf.Guard.LearnOff {
 		out = append(out, h.filter)
+	}
+	for _, c := range h.conf.Guard.Filters {
+		out = append(out, ask.New(ask.Config{Name: c.Name, URL: c.URL, Password: c.Password, Network: c.Network, Address: c.Address, Hostname: h.conf.Hostname,
+			Timeout: c.Timeout, InFlight: int(c.InFlight), MaxOctets: c.MaxBytes, Weight: c.Weight, Required: c.Required, Log: h.log.With("room", "guard")}))
 	}
 	return out, nil
 }
