@@ -222,6 +222,7 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 	id := t.q.ids.next(now, t.q.random())
 	t.row.arrival, t.row.msgID, t.row.anyhow = now, t.header.messageID(), t.header.anyhow
 	t.forget()
+	t.row.sender.UTF8 = t.row.sender.UTF8 && t.needsUTF8()
 	ok := queuedReply(id)
 	if len(t.rcpts) == 0 {
 		t.staged.Discard()
@@ -245,6 +246,25 @@ func (t *transaction) Commit(ctx context.Context) ([]mail.Reply, error) {
 	t.q.tellQueued(ctx, m, entries)
 	t.q.arrived(m, entries)
 	return t.replies(ok), nil
+}
+
+// needsUTF8 reports whether a message for which SMTPUTF8 was asked is an internationalized one (RFC 6531 section 1.2). Some
+// programs ask for it whenever it is offered; what is plain goes to servers that have never heard of it, too.
+func (t *transaction) needsUTF8() bool {
+	if t.header.wide || t.row.sender.Address.UTF8() {
+		return true
+	}
+	for _, r := range t.rcpts {
+		if r.rcpt.Address.UTF8() || r.target.Address.UTF8() || hasWide([]byte(r.rcpt.Original)) {
+			return true
+		}
+	}
+	for _, f := range t.row.trace {
+		if hasWide([]byte(f.Value)) {
+			return true
+		}
+	}
+	return false
 }
 
 // forget drops what was handed to us only to be reported and that nobody is to be told of.
@@ -342,6 +362,7 @@ type headerScan struct {
 	inID     bool
 	id       []byte
 	anyhow   bool // TLS-Required: No
+	wide     bool // it has octets above 127
 }
 
 const maxScanOctets = 512
@@ -353,6 +374,7 @@ func (h *headerScan) write(p []byte) {
 		if i >= 0 {
 			piece = p[:i]
 		}
+		h.wide = h.wide || hasWide(piece)
 		h.n += copy(h.line[h.n:], piece)
 		if i < 0 {
 			return
@@ -384,6 +406,15 @@ func (h *headerScan) endLine() {
 	default:
 		h.inID = false
 	}
+}
+
+func hasWide(p []byte) bool {
+	for _, c := range p {
+		if c >= 0x80 {
+			return true
+		}
+	}
+	return false
 }
 
 func hasField(line []byte, name string) bool {

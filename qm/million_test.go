@@ -6,6 +6,8 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,17 +15,37 @@ import (
 	"github.com/samotop/samotop/store/log"
 )
 
-// BenchmarkManyQueued measures a start on SAMOTOP_QUEUED recipients (default 20,000) of a thousand dead
-// destinations: time until Run takes mail, until a new message has left, and memory then.
+// BenchmarkManyQueued measures a start on SAMOTOP_QUEUED recipients (default 20,000) of dead destinations: time until Run takes
+// mail, until a new message has left, and memory then. Dead is a thousand destinations that refuse connections, with a
+// thousand recipients in a message; and 50 times as many that never answer, with a message for each recipient.
 func BenchmarkManyQueued(b *testing.B) {
-	n := 20000
-	if v, err := strconv.Atoi(os.Getenv("SAMOTOP_QUEUED")); err == nil {
-		n = v
+	for name, c := range map[string]dead{"refuse": {domains: 1000, recipients: 1000}, "silent": {domains: 50_000, recipients: 1, silent: true}} {
+		b.Run(name, func(b *testing.B) { manyQueued(b, c) })
 	}
+}
+
+// dead is what is queued for whom.
+type dead struct {
+	domains, recipients int // recipients of one message
+	silent              bool
+}
+
+func fromEnv(name string, n int) int {
+	if v, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return v
+	}
+	return n
+}
+
+func manyQueued(b *testing.B, c dead) {
+	n := fromEnv("SAMOTOP_QUEUED", 20000)
 	dir := b.TempDir()
 	for range b.N {
 		w := newWorld(b)
-		fill(b, w, dir, n)
+		fill(b, w, dir, n, c)
+		if c.silent {
+			w.silent = true
+		}
 		start := time.Now()
 		e, err := log.Open(context.Background(), log.Options{Dir: dir})
 		if err != nil {
@@ -35,17 +57,20 @@ func BenchmarkManyQueued(b *testing.B) {
 		done := make(chan error, 1)
 		go func() { done <- q.Run(context.Background()) }()
 		b.ReportMetric(float64(time.Since(start).Milliseconds()), "start-ms")
-		time.Sleep(500 * time.Millisecond) // the scan is at work
-		sent := time.Now()
-		w.send(q, "a@home.test", "x@live.test")
-		b.ReportMetric(float64(time.Since(sent).Milliseconds()), "accepted-ms")
-		eventually(b, "new mail waits for the old", func() bool { return len(w.got("x@live.test")) == 1 })
-		b.ReportMetric(float64(time.Since(sent).Milliseconds()), "live-ms")
-		time.Sleep(3 * time.Second)
+		for _, after := range []time.Duration{500 * time.Millisecond, 10 * time.Second} { // the scan is at work
+			time.Sleep(after)
+			to := "x@live" + itoa(int(after/time.Millisecond)) + ".test"
+			sent := time.Now()
+			w.send(q, "a@home.test", to)
+			b.ReportMetric(float64(time.Since(sent).Milliseconds()), "accepted-ms-"+after.String())
+			eventually(b, "new mail waits for the old", func() bool { return len(w.got(to)) == 1 })
+			b.ReportMetric(float64(time.Since(sent).Milliseconds()), "live-ms-"+after.String())
+		}
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		b.ReportMetric(float64(m.Sys>>20), "MiB-sys")
 		b.ReportMetric(float64(m.HeapAlloc>>20), "MiB-heap")
+		w.release()
 		if err := q.Drain(context.Background()); err != nil {
 			b.Error(err)
 		}
@@ -57,25 +82,39 @@ func BenchmarkManyQueued(b *testing.B) {
 }
 
 // fill queues n recipients and closes the engine.
-func fill(b *testing.B, w *world, dir string, n int) {
+func fill(b *testing.B, w *world, dir string, n int, c dead) {
 	e, err := log.Open(context.Background(), log.Options{Dir: dir})
 	if err != nil {
 		b.Fatal(err)
 	}
 	q := w.open(w.config(e))
 	q.cfg.Log = slog.New(slog.DiscardHandler)
-	for i := range 1000 {
+	q.cfg.Journal = mail.NoJournal
+	for i := range c.domains {
 		w.site("dead" + itoa(i) + ".test").down = true
 	}
-	for i := 0; i < n; i += 1000 {
-		to := make([]mail.Recipient, 1000)
-		for j := range to {
-			to[j].Address = addr("u" + itoa(i+j) + "@dead" + itoa(j) + ".test")
-		}
-		if _, err := submit(context.Background(), q, mail.Sender{}, letter, to...); err != nil {
-			b.Fatal(err)
-		}
+	const writers = 64
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range writers {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(int64(c.recipients))) - c.recipients
+				if i >= n {
+					return
+				}
+				to := make([]mail.Recipient, c.recipients)
+				for j := range to {
+					to[j].Address = addr("u" + itoa(i+j) + "@dead" + itoa((i+j)%c.domains) + ".test")
+				}
+				if _, err := submit(context.Background(), q, mail.Sender{}, letter, to...); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
 	}
+	wg.Wait()
 	if err := e.Close(); err != nil {
 		b.Fatal(err)
 	}

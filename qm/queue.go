@@ -269,6 +269,10 @@ func (q *QM) lost(id ID) {
 // admit puts an entry into its line, or notes that it is on disk only.
 func (q *QM) admit(e *entry) {
 	l := q.line(e.row.dest)
+	if l == nil && e.fresh {
+		q.giveWay()
+		l = q.line(e.row.dest)
+	}
 	switch {
 	case l == nil:
 		q.rescan = true

@@ -150,7 +150,7 @@ func (q *QM) send(ctx context.Context, l *line, c *conn, es []*entry) (outs []ou
 	}
 	if res.Uncertain {
 		q.cfg.Log.Warn("the answer to the end of the message was lost: it may be delivered twice", "id", m.id.String(),
-			"host", c.host, "recipients", len(es), "err", err)
+			"message_id", strings.Trim(m.row.msgID, "<>"), "host", c.host, "recipients", len(es), "err", err)
 	} else if err != nil && q.runCtx.Err() != nil { // we broke off: that is no attempt
 		for i := range outs {
 			outs[i].not = outs[i].reply.Temporary() && res.Recipients[i].Command == ""
@@ -168,7 +168,7 @@ func (q *QM) warnSuspects(es []*entry) {
 		if e.suspect {
 			e.suspect = false
 			q.cfg.Log.Warn("this may have been on the wire when the queue stopped: it may be delivered twice",
-				"id", e.msg.id.String(), "to", e.row.target.Address.Path())
+				"id", e.msg.id.String(), "message_id", strings.Trim(e.msg.row.msgID, "<>"), "to", e.row.target.Address.Path())
 		}
 	}
 }

@@ -33,6 +33,8 @@ type world struct {
 	refuse map[string]mail.Reply
 	sites  map[string]*site // domain -> server
 	logs   bytes.Buffer
+	silent bool          // what is down does not answer, until freed
+	freed  chan struct{} // closed by release
 }
 
 // site is a server elsewhere.
@@ -56,7 +58,7 @@ type site struct {
 
 func newWorld(t testing.TB) *world {
 	return &world{t: t, rnd: mrand.New(mrand.NewPCG(1, 2)), boxes: map[string][]string{}, seen: map[string]bool{},
-		refuse: map[string]mail.Reply{}, sites: map[string]*site{}}
+		refuse: map[string]mail.Reply{}, sites: map[string]*site{}, freed: make(chan struct{})}
 }
 
 func (w *world) site(domain string) *site {
@@ -146,6 +148,9 @@ func wire(trace []mail.Field, body string) string {
 	return string(b) + body
 }
 
+// release lets everything that is silent fail.
+func (w *world) release() { close(w.freed) }
+
 func (w *world) box(to string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -166,6 +171,15 @@ func (w *world) connect(ctx context.Context, l *line, h host, d *demand) (peer, 
 	s := w.site(domain)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if s.down && w.silent {
+		w.mu.Unlock()
+		select {
+		case <-w.freed:
+		case <-ctx.Done():
+		case <-time.After(30 * time.Second):
+		}
+		w.mu.Lock()
+	}
 	if s.down {
 		return nil, errors.New("connection refused")
 	}
