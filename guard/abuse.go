@@ -17,10 +17,10 @@ import (
 // Limits of Abuse; in its Config zero means these, and below zero no limit. A network, which is an IPv4 /24 or an IPv6 /48,
 // may do networkFactor times as much as an address, which is an IPv4 address or an IPv6 /64.
 const (
-	DefaultConnections       = 300 // of an address in a minute
-	DefaultMessages          = 300 // of an address in a minute
-	DefaultUnknownRecipients = 50  // of an address in an hour, then it is banned if that is more than half of all it asked for
-	DefaultWrongPasswords    = 50  // of an address in an hour, then it is banned
+	DefaultConnections       = 3000 // of an address in a minute
+	DefaultMessages          = -1   // of an address in a minute: a large provider sends as much as it has
+	DefaultUnknownRecipients = 50   // of an address in an hour, then it is banned if that is more than half of all it asked for
+	DefaultWrongPasswords    = 50   // of an address in an hour, then it is banned
 	DefaultBan               = time.Hour
 
 	MaxBanTime    = 7 * 24 * time.Hour // of an automatic ban, which doubles with each one of the last weeks

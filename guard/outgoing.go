@@ -12,10 +12,10 @@ import (
 // Limits of what one account may send; in OutgoingConfig zero means these, and below zero no limit. They fade: who has sent as
 // much as he may in an hour may send a tenth of it again six minutes later.
 const (
-	DefaultMessagesPerHour   = 300
-	DefaultMessagesPerDay    = 2000
-	DefaultRecipientsPerHour = 1000
-	DefaultRecipientsPerDay  = 5000
+	DefaultMessagesPerHour   = 20_000 // what no person sends: a program gone wild. Less is the owner's choice, and he is told of bursts
+	DefaultMessagesPerDay    = 50_000
+	DefaultRecipientsPerHour = 50_000
+	DefaultRecipientsPerDay  = 200_000
 
 	outgoingNames = 1 << 14 // accounts whose sending is counted; those that have not sent for longest are forgotten
 	habitNames    = 1 << 16 // accounts and networks from which they send
