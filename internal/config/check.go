@@ -56,6 +56,7 @@ func (l *loader) check() *Config {
 	c.OAuth = l.oauth()
 	c.Routes = l.allRoutes()
 	c.Links = l.links()
+	c.Far = l.far(c)
 	c.Metrics = l.metrics()
 	return c
 }
@@ -294,16 +295,22 @@ func (l *loader) links() map[string]string {
 		to    *string
 		asked bool
 	}{{"accounts", k.Accounts, true}, {"rules", k.Rules, true}, {"guard", k.Guard, true}, {"mailbox", k.Mailbox, true},
-		{"mta", k.MTA, false}, {"msa", k.MSA, false}, {"qm", k.QM, true}, {"management", k.Management, false}} {
+		{"mta", k.MTA, false}, {"msa", k.MSA, false}, {"qm", k.QM, true}, {"events", k.Events, true}, {"management", k.Management, false}} {
 		if p.to == nil || *p.to == "" {
 			continue
 		}
 		path, ok := strings.CutPrefix(*p.to, "unix:")
+		far, isFar := strings.CutPrefix(*p.to, TLSLink)
 		switch {
 		case !p.asked:
 			l.fault("links."+p.name, "take the line out", "no other room speaks to this one")
+		case isFar:
+			if host, port, err := net.SplitHostPort(far); err != nil || host == "" || port == "" {
+				l.fault("links."+p.name, "write \"tls://HOST:PORT\"", "%q is not a host with a port", far)
+			}
+			out[p.name] = *p.to
 		case !ok || path == "":
-			l.fault("links."+p.name, "write the socket of the room, such as \"unix:run/"+p.name+".sock\"", "is not a socket")
+			l.fault("links."+p.name, "write the socket of the room, such as \"unix:run/"+p.name+".sock\", or \"tls://HOST:PORT\" for another machine", "is not a socket")
 		case filepath.IsAbs(path):
 			out[p.name] = path
 		default:

@@ -61,7 +61,8 @@ type Config struct {
 	HTTPS    HTTPS `json:",omitzero"`
 	Routes   []Route
 	Metrics  Metrics           `json:",omitzero"`
-	Links    map[string]string `json:",omitempty"` // where rooms of other processes are: paths of sockets; see Link
+	Links    map[string]string `json:",omitempty"` // where rooms of other processes are: paths of sockets, or tls://HOST:PORT; see Link
+	Far      Far               `json:",omitzero"`  // links between machines
 	Files    []string          // what was read, in order
 }
 
@@ -188,7 +189,16 @@ func RoomControl(room string) string { return "control-" + room + ".sock" }
 // RoomTelemetry is the name of the socket with metrics and health of one room of a house that is split.
 func RoomTelemetry(room string) string { return "metrics-" + room + ".sock" }
 
-// Link returns the path of the socket by which a room of another process is reached.
+// TLSLink begins a link to another machine.
+const TLSLink = "tls://"
+
+// Far are links between machines: by TLS, both ends show a certificate of the authority. Paths are absolute.
+type Far struct {
+	CA, Cert, Key string
+	Listen        map[string]netip.AddrPort `json:",omitempty"` // by room: where other machines reach it
+}
+
+// Link returns the path of the socket by which a room of another process is reached, or tls://HOST:PORT.
 func (c *Config) Link(room string) string {
 	if path := c.Links[room]; path != "" {
 		return path

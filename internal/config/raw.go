@@ -118,6 +118,12 @@ type rawLinks struct {
 	MSA        *string `toml:"msa"`
 	QM         *string `toml:"qm"`
 	Management *string `toml:"management"`
+	Events     *string `toml:"events"`
+
+	CA     *string            `toml:"ca"`
+	Cert   *string            `toml:"cert"`
+	Key    *string            `toml:"key"`
+	Listen *map[string]string `toml:"listen"`
 }
 
 // merge lays a later file over an earlier one. Its routes come first.
@@ -161,10 +167,12 @@ func (r *raw) merge(later *raw) {
 	over(&r.Journal.MaxBytes, later.Journal.MaxBytes)
 	r.QM.merge(&later.QM)
 	r.HTTPS.merge(&later.HTTPS)
+	over(&r.Links.Listen, later.Links.Listen)
 	l, m := &r.Links, &later.Links
 	for _, p := range [][2]**string{
 		{&l.Accounts, &m.Accounts}, {&l.Rules, &m.Rules}, {&l.Guard, &m.Guard}, {&l.Mailbox, &m.Mailbox}, {&l.MTA, &m.MTA},
 		{&l.MSA, &m.MSA}, {&l.QM, &m.QM}, {&l.Management, &m.Management},
+		{&l.Events, &m.Events}, {&l.CA, &m.CA}, {&l.Cert, &m.Cert}, {&l.Key, &m.Key},
 	} {
 		over(p[0], *p[1])
 	}

@@ -29,6 +29,9 @@ func (h *House) confine() error {
 	if h.has(MTA | MSA | Mails) {
 		f.Read = append(f.Read, filepath.Dir(h.conf.TLS.Cert), filepath.Dir(h.conf.TLS.Key)) // renewed files are new ones
 	}
+	if h.conf.Far.Key != "" {
+		f.Read = append(f.Read, h.conf.Far.CA, filepath.Dir(h.conf.Far.Cert), filepath.Dir(h.conf.Far.Key))
+	}
 	if h.acme != nil {
 		f.Read = append(f.Read, filepath.Dir(h.conf.TLS.Key))
 		f.Write = append(f.Write, filepath.Join(h.conf.Dir, config.ACMEDir), filepath.Dir(h.conf.TLS.Cert))

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/samotop/samotop/internal/config"
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mailauth"
 	"github.com/samotop/samotop/management"
@@ -30,7 +29,7 @@ func (h *House) openJournal(ctx context.Context) {
 		h.reports, h.counts = &management.Reports{Engine: e}, &management.Counts{Engine: e}
 		h.events = mail.LogEvents(h.log, j)
 	case h.o.Linked && !h.has(Management):
-		r := newRemoteJournal(func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, h.conf.RunPath(config.Events)) })
+		r := newRemoteJournal(h.dialer("events"))
 		h.links = append(h.links, r)
 		h.events = mail.LogEvents(h.log, r)
 		h.counts = &management.Counts{}

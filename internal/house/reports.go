@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"net"
 	"strings"
 	"time"
 
-	"github.com/samotop/samotop/internal/config"
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mailauth"
 	"github.com/samotop/samotop/mailauth/dkim"
@@ -125,7 +123,7 @@ func (h *House) flushCounts(ctx context.Context) {
 		return
 	}
 	counted := h.counts.Take()
-	over := management.Over(func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, h.conf.RunPath(config.Events)) })
+	over := management.Over(h.dialer("events"))
 	defer over.CloseIdleConnections()
 	for len(counted) > 0 {
 		n := min(len(counted), 200)
@@ -400,7 +398,7 @@ func (h *House) addReport(ctx context.Context, r management.Report) error {
 	if h.reports != nil {
 		return h.reports.AddReport(ctx, r)
 	}
-	over := management.Over(func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, h.conf.RunPath(config.Events)) })
+	over := management.Over(h.dialer("events"))
 	defer over.CloseIdleConnections()
 	return management.Client{HTTP: over}.Call(ctx, "reports/add", r, nil)
 }

@@ -86,6 +86,11 @@ func (h *House) bind(ctx context.Context, services []planned) ([]service, error)
 			}
 			return nil, listenError(p, err)
 		}
+		if p.far {
+			if l, err = h.farListener(ctx, l); err != nil {
+				return nil, err
+			}
+		}
 		if p.peers {
 			l = &peerListener{Listener: l, log: h.log.With("part", "local")}
 		}

@@ -41,6 +41,7 @@ type planned struct {
 	serve                  func(ctx context.Context, l net.Listener) error
 	shutdown               func(ctx context.Context) error
 	proxy                  bool // behind machines that speak the PROXY protocol
+	far                    bool // the peers are rooms on other machines, told by their certificates
 	peers                  bool // the peers are users of this machine, told by the kernel
 }
 
@@ -77,7 +78,7 @@ func (h *House) services() ([]planned, error) {
 		}
 		out = append(out, p...)
 	}
-	return out, nil
+	return append(out, h.farDoors(out)...), nil
 }
 
 // authenticator is shared by submission and IMAP, so that guessing is slowed across both.

@@ -111,6 +111,9 @@ const (
 // dialer connects to where [links] says a room is.
 func (h *House) dialer(room string) func(ctx context.Context) (net.Conn, error) {
 	path := h.conf.Link(room)
+	if address, ok := strings.CutPrefix(path, config.TLSLink); ok {
+		return h.farDialer(address)
+	}
 	return func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, path) }
 }
 
