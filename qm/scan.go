@@ -53,10 +53,14 @@ func (q *QM) scanOnce(ctx context.Context) (more bool, err error) {
 		q.loads = q.loads[1:]
 		l.backlog = false // whoever finds more from now on sets it again
 	}
+	now := millis(q.now())
+	if now < q.cursor { // the clock was set back: what is put off from now on would lie before the cursor
+		q.clockBack()
+	}
 	if q.rescan && q.makeRoom() {
 		q.rescan, q.cursor, q.nextDue = false, 0, 0
 	}
-	from, now := q.cursor, millis(q.now())
+	from := q.cursor
 	stalled := q.rescan
 	q.mu.Unlock()
 	if l != nil {
@@ -67,6 +71,26 @@ func (q *QM) scanOnce(ctx context.Context) (more bool, err error) {
 	}
 	return q.scanDue(ctx, from, now)
 }
+
+// clockBack takes in that the clock has gone back: everything is read anew, and no destination rests longer than it would by
+// the new time.
+func (q *QM) clockBack() {
+	now := q.now()
+	q.cfg.Log.Warn("the clock has gone back", "by", time.UnixMilli(int64(q.cursor)).Sub(now).Round(time.Second))
+	q.rescan, q.cursor = true, millis(now)
+	longest := now.Add(q.cfg.Schedule.interval(maxIntervals, 1))
+	for _, l := range q.lines {
+		if l.state.until.After(longest) {
+			l.state.until = time.Time{}
+		}
+		if l.slot.After(now.Add(l.hop.interval)) {
+			l.slot = now
+		}
+	}
+}
+
+// maxIntervals is a number of attempts after which intervals grow no more.
+const maxIntervals = 1000
 
 // scanDue reads the due index from after from up to now.
 func (q *QM) scanDue(ctx context.Context, from, now uint64) (more bool, err error) {
