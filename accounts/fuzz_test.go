@@ -57,6 +57,9 @@ func FuzzRows(f *testing.F) {
 	f.Add(encodeAccount(Account{Address: mail.Address{Local: "a", Domain: "b"}}))
 	f.Add(encodeAlias(Alias{Targets: []mail.Address{{Local: "a", Domain: "b"}}}))
 	f.Add(encodeNameOfAccount(7))
+	f.Add(encodeDomain(Domain{Separators: "+-", AliasOf: "b", Rules: []MapRule{{"a", "b"}}}))
+	f.Add(encodeList(List{Owners: []mail.Address{{Local: "a", Domain: "b"}}, Members: []mail.Address{{Local: "c", Domain: "d"}}}))
+	f.Add(encodeAccount(Account{QuotaMessages: 7, PlusFolders: true, Address: mail.Address{Local: "a", Domain: "b"}}))
 	f.Add(encodeSecrets(secrets{phc: "x"}))
 	f.Fuzz(func(t *testing.T, row []byte) {
 		decodeAccount(1, row)
@@ -64,5 +67,40 @@ func FuzzRows(f *testing.F) {
 		decodeSecrets(1, row)
 		decodeDomain("b", row)
 		parseReverse(append([]byte(tagReverse), row...))
+		parseGranted(append([]byte(tagGranted), row...))
+	})
+}
+
+// FuzzRule: a rule that is taken makes an address of what it matches, or says that it does not, and is kept as it was given.
+func FuzzRule(f *testing.F) {
+	f.Add("sales-(.*)", "sales+$1", "sales-now")
+	f.Add(`(\w+)\.(\w+)@example\.test`, "$2.$1@far.test", "a.b")
+	f.Add("x)|(y", "$0", "x")
+	f.Add("(?i:a{1,900})*", "${1}b", "aaaa")
+	f.Add("(?P<n>.*)", "${n}", "\"a b\"")
+	f.Fuzz(func(t *testing.T, pattern, replace, local string) {
+		d := Domain{Name: "example.test", Rules: []MapRule{{pattern, replace}}}
+		c, err := d.Rules[0].check(d.Name)
+		if err != nil {
+			return
+		}
+		d.compiled = []compiledRule{c}
+		if back, err := decodeDomain(d.Name, encodeDomain(d)); err != nil || back.Rules[0] != d.Rules[0] {
+			t.Fatalf("%q %q: kept as %+v, %v", pattern, replace, back.Rules, err)
+		}
+		if _, err := d.Rules[0].whole(d.Name).Sample(); err != nil {
+			t.Fatalf("%q %q: taken, but: %v", pattern, replace, err)
+		}
+		a, err := mail.ParseAddress(local + "@example.test")
+		if err != nil {
+			return
+		}
+		r, err := d.rewrite(a.Local)
+		if err != nil || r == nil {
+			return
+		}
+		if again, err := mail.ParseAddress(r.To.String()); err != nil || again != r.To {
+			t.Errorf("%q %q makes %q of %q", pattern, replace, r.To, local)
+		}
 	})
 }
