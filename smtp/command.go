@@ -27,6 +27,7 @@ const (
 	verbXTRACE
 	verbXAMEND
 	verbXPREPARE
+	verbXFOUND
 )
 
 var verbs = map[string]verb{
@@ -34,6 +35,7 @@ var verbs = map[string]verb{
 	"BDAT": verbBDAT, "RSET": verbRSET, "NOOP": verbNOOP, "VRFY": verbVRFY, "EXPN": verbEXPN, "HELP": verbHELP,
 	"QUIT": verbQUIT, "STARTTLS": verbSTARTTLS, "AUTH": verbAUTH, "XCLIENT": verbXCLIENT,
 	"XFORWARD": verbXFORWARD, "XTRACE": verbXTRACE, "XAMEND": verbXAMEND, "XPREPARE": verbXPREPARE,
+	"XFOUND": verbXFOUND,
 }
 
 // command is one line, taken apart as far as every command is alike: verb, SP, argument.

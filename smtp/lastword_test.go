@@ -25,7 +25,10 @@ const trustedHello = `
 	S: 250-XFAILED
 	S: 250-XTRACE
 	S: 250-XAMEND
-	S: 250 XPREPARE
+	S: 250-XPREPARE
+	S: 250 XFOUND
+	C: XFOUND f.dkim:pass
+	S: 503 RCPT first
 	C: XAMEND 0
 	S: 503 RCPT first
 	C: XPREPARE
@@ -202,3 +205,67 @@ func (r refusing) Begin(ctx context.Context, s *mail.Session, from mail.Sender) 
 type noAmend struct{}
 
 func (noAmend) Amend(int, string, bool) error { return errors.New("the folder is gone") }
+
+// Facts that become known with the content reach who judges it behind a Link, and nothing else of the session does.
+func TestLateFacts(t *testing.T) {
+	var s *mail.Session
+	got := ""
+	rec := &mailtest.Recorder{OnCommit: func(to []mail.Recipient) ([]mail.Reply, error) {
+		got = s.Fact("spf") + " " + s.Fact("dkim") + " " + s.Fact("dkim_domains") + " " + s.Login.Account
+		return []mail.Reply{mail.OK()}, nil
+	}}
+	door := mail.DoorFunc(func(ctx context.Context, x *mail.Session) (mail.Receiver, error) {
+		r, err := rec.Open(ctx, x)
+		return mail.ReceiverFunc(func(ctx context.Context, x *mail.Session, from mail.Sender) (mail.Transaction, error) {
+			s = x
+			return r.Begin(ctx, x, from)
+		}), err
+	})
+	link := smtptest.OverPipe(t, door)
+	ctx := t.Context()
+	for _, want := range []string{"pass pass a.test b.test ", "pass   "} {
+		session := &mail.Session{ID: "x"}
+		session.SetFact("spf", "pass")
+		r, err := link.Open(ctx, session)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx, err := r.Begin(ctx, session, mail.Sender{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Recipient(ctx, &mail.Recipient{Address: mail.Address{Local: "c", Domain: "d.test"}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Write([]byte("x\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		if want != "pass   " {
+			session.SetFact("dkim", "pass")
+			session.SetFact("dkim_domains", "a.test b.test")
+		}
+		session.Login.Account = ""
+		if _, err := tx.Commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got != want {
+			t.Errorf("known at the end: %q, want %q", got, want)
+		}
+	}
+	smtptest.Script(t, &smtp.Server{LMTP: true, Door: rec, Hostname: "mx.test", Trusted: trustAll, MaxErrors: 1000,
+		Extensions: smtp.ExtPipelining | smtp.ExtChunking}, trustedHello+`
+			S: 250 *
+			C: RCPT TO:<c@d.test>
+			S: 250 OK
+			C: XFOUND
+			S: 501 *
+			C: XFOUND login:admin@d.test
+			S: 501 *
+			C: XFOUND f.a:b;addr:192.0.2.1
+			S: 501 *
+			C: XFOUND f.a
+			S: 501 *
+			c: XFOUND f.a:b\r\nBDAT 0 LAST\r\n
+			S: 501 *
+			S: 501 *`)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -199,7 +200,7 @@ func (r linkReceiver) Begin(ctx context.Context, s *mail.Session, from mail.Send
 		reply, err := c.mailFrom(ctx, s, &from)
 		switch {
 		case err == nil && reply.Positive():
-			return capable(&linkTx{l: l, c: c, ctx: ctx}, reply), nil
+			return capable(newLinkTx(ctx, l, c, s), reply), nil
 		case err == nil && reply.Code == 421 && reused: // said while the connection lay idle
 		case err == nil:
 			l.give(c)
@@ -211,6 +212,14 @@ func (r linkReceiver) Begin(ctx context.Context, s *mail.Session, from mail.Send
 			return nil, unreachable(err)
 		}
 	}
+}
+
+func newLinkTx(ctx context.Context, l *Link, c *Client, s *mail.Session) *linkTx {
+	tx := &linkTx{l: l, c: c, ctx: ctx, session: s}
+	if s != nil {
+		tx.told = slices.Clone(s.Facts)
+	}
+	return tx
 }
 
 // mailFrom sends MAIL alone.

@@ -29,6 +29,8 @@ type linkTx struct {
 	failure  error
 	amends   []amendment
 	prepared bool
+	session  *mail.Session // whose facts may grow while the content comes; nil: none
+	told     []mail.Fact   // with MAIL
 }
 
 var errLateTrace = errors.New("trace field came after the content had gone out")

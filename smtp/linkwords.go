@@ -63,6 +63,7 @@ func (tx *linkTx) amend(i int, folder string, drop bool) error {
 // lastWords puts what comes after the content and before its end: trace fields that came late, and amendments. Their
 // answers are due.
 func (tx *linkTx) lastWords() {
+	tx.putFacts()
 	if tx.besides() && len(tx.fields) > 0 {
 		tx.putTrace()
 		tx.chunks++

@@ -17,7 +17,7 @@ func (ses *session) do(c command) {
 	ses.st.step(c, a)
 	ses.stats.Commands++
 	switch c.verb {
-	case verbMAIL, verbRCPT, verbDATA, verbBDAT, verbXTRACE, verbXAMEND, verbXPREPARE, verbQUIT:
+	case verbMAIL, verbRCPT, verbDATA, verbBDAT, verbXTRACE, verbXAMEND, verbXPREPARE, verbXFOUND, verbQUIT:
 	default:
 		if ses.commands++; ses.commands > ses.set.maxCommands && !ses.s.Trusted {
 			ses.reply(mail.NewReply(421, mail.Enhanced{4, 7, 0}, "Too many commands"))
@@ -49,6 +49,8 @@ func (ses *session) do(c command) {
 		ses.amend(&a.amend)
 	case doPrepare:
 		ses.prepare()
+	case doFound:
+		ses.found(a.arg)
 	case doReset:
 		ses.abort()
 		ses.reply(a.reply)
@@ -168,7 +170,7 @@ func (ses *session) keywords(mechs []string) []string {
 			"XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE")
 	}
 	if ses.s.Trusted {
-		list = append(list, "XFACTS", "XDELIVERY", "XFOLDER", "XFAILED", "XTRACE", "XAMEND", "XPREPARE")
+		list = append(list, "XFACTS", "XDELIVERY", "XFOLDER", "XFAILED", "XTRACE", "XAMEND", "XPREPARE", "XFOUND")
 	}
 	return append(list, ses.srv.Keywords...)
 }

@@ -23,6 +23,7 @@ const (
 	doTrace                // take action.size octets as trace fields
 	doAmend                // change the recipient action.size by action.amend
 	doPrepare              // do all but the final step, and answer for each recipient
+	doFound                // learn the facts in action.arg
 	doReset                // give the transaction up
 	doVerify
 	doExpand
@@ -149,6 +150,8 @@ func (st *state) step(c command, a *action) {
 		st.stepAmend(c, a)
 	case verbXPREPARE:
 		st.stepPrepare(c, a)
+	case verbXFOUND:
+		st.stepFound(c, a)
 	default:
 		a.reply = &replyUnknown
 		if _, ok := st.custom[c.name]; ok && c.name != "" {
