@@ -20,6 +20,9 @@ func encodeGate(g gate) []byte {
 	if g.some {
 		b[2] = 1
 	}
+	if g.lists {
+		b[2] |= 2
+	}
 	return b
 }
 
@@ -27,7 +30,8 @@ func decodeGate(row []byte) (gate, error) {
 	d := decoder{b: row}
 	d.version()
 	g := gate{policy: Policy(d.byte())}
-	g.some = d.byte() == 1
+	flags := d.byte()
+	g.some, g.lists = flags&1 != 0, flags&2 != 0
 	if int(g.policy) >= len(policyNames) {
 		d.fail = true
 	}
@@ -40,6 +44,7 @@ const (
 	flagExpires
 	flagSeen
 	flagFacts
+	flagRead
 )
 
 func encodeContact(c Contact) []byte {
@@ -58,6 +63,9 @@ func encodeContact(c Contact) []byte {
 	}
 	if c.Tries != 0 || c.Subject != "" || c.Signed != "" || c.List != "" {
 		flags |= flagFacts
+	}
+	if c.Read {
+		flags |= flagRead
 	}
 	b := appendTime([]byte{1, byte(c.State), flags}, c.FirstSeen)
 	if flags&flagSeen != 0 {
@@ -81,7 +89,7 @@ func decodeContact(sender string, row []byte) (Contact, error) {
 	d.version()
 	c := Contact{Sender: sender, State: ContactState(d.byte())}
 	flags := d.byte()
-	c.Proven = flags&flagProven != 0
+	c.Proven, c.Read = flags&flagProven != 0, flags&flagRead != 0
 	c.FirstSeen = d.time()
 	if flags&flagSeen != 0 {
 		c.LastSeen = d.time()

@@ -87,6 +87,7 @@ type Contact struct {
 	// removed.
 	Subject string
 	Signed  string // DKIM domain that signed it; of a list: the one that has to
+	Read    bool   // content was read
 	List    string // of a sender: what he sends is of this list, which is a contact of its own
 	// Network is whence he wrote first, where he was not authenticated: /24 or /48. Until then it is not valid.
 	Network netip.Prefix
@@ -95,6 +96,7 @@ type Contact struct {
 // Question is whether somebody may write to an account.
 type Question struct {
 	To     mail.Address // canonical, of an account
+	Via    mail.Address // as the sender wrote it
 	Sender mail.Address // reverse-path
 	IP     netip.Addr   // whence
 	Proven bool         // the sender's domain was authenticated for this mail (SPF or DKIM)
@@ -110,6 +112,7 @@ const (
 	Refuse          // for good
 	Prove           // accept if the sender's domain is authenticated by the message itself (DKIM); else ask again
 	Known           // accept: he is approved, and it is he
+	Look            // ask again when the content is known; if that cannot be, put off
 )
 
 // contacts is what is held in memory: which accounts are gated at all.
@@ -126,6 +129,7 @@ type contacts struct {
 type gate struct {
 	policy Policy
 	some   bool // there are contacts
+	lists  bool // a mailing list is approved: the content of strangers' mail says whether it is of one
 }
 
 func (c *contacts) gate(id uint64) (gate, bool) {
@@ -304,6 +308,12 @@ func parseContact(s string) (string, error) {
 		}
 		return "@" + d, nil
 	}
+	if list, ok := strings.CutPrefix(s, listPrefix); ok {
+		if list = cleanListID(list); list == "" {
+			return "", refuse(ErrInvalid, "%q is not a mailing list: write list: and what its List-Id has in angle brackets, as list:news.example.org", s)
+		}
+		return listPrefix + list, nil
+	}
 	addr, err := parseAddress(s)
 	if err != nil {
 		return "", err
@@ -397,10 +407,11 @@ func (a *Accounts) putContact(ctx context.Context, id uint64, old *Contact, c Co
 		b.Ops = append(b.Ops, store.Put(pendingKey(id, c.FirstSeen, c.Sender), nil))
 	}
 	g, _ := a.contacts.gate(id)
-	if g.some {
+	list := c.State == Approved && strings.HasPrefix(c.Sender, listPrefix)
+	if g.some && (g.lists || !list) {
 		return a.commitContacts(ctx, id, b)
 	}
-	g.some = true
+	g.some, g.lists = true, g.lists || list
 	return a.commitGate(ctx, id, g, b)
 }
 

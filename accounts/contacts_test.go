@@ -60,6 +60,16 @@ func (b *addressBook) decide(sender, ip string, proven bool) Decision {
 	return d
 }
 
+func (b *addressBook) content(q Content) Decision {
+	b.t.Helper()
+	q.To = parsed(b.t, "alice@our.test")
+	d, err := b.Content(b.t.Context(), q)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return d
+}
+
 func (b *addressBook) set(sender string, s ContactState, d time.Duration) {
 	b.t.Helper()
 	if _, err := b.SetContact(b.t.Context(), "alice@our.test", sender, Decided{s, d}); err != nil {
@@ -116,16 +126,16 @@ func TestApprovalIsHis(t *testing.T) {
 	b.want("another network, proven now", b.decide("plain@far.test", "198.51.100.1", true), Known)
 
 	// Whom the owner wrote to: whoever of that name writes first says whence he writes.
-	if err := b.WroteTo(t.Context(), "alice@our.test", []mail.Address{parsed(t, "friend@far.test")}); err != nil {
+	if err := b.WroteTo(t.Context(), "alice@our.test", []mail.Address{parsed(t, "friend@far.test")}, "<m1@our.test>"); err != nil {
 		t.Fatal(err)
 	}
 	b.want("friend", b.decide("friend@far.test", "2001:db8:1:2::1", false), Accept)
 	b.want("friend again", b.decide("friend@far.test", "2001:db8:1:ffff::1", false), Known)
 	b.want("friend from elsewhere", b.decide("friend@far.test", "2001:db8:2::1", false), Prove)
-	if d, err := b.Unproven(t.Context(), parsed(t, "alice@our.test")); d != Refuse || err != nil {
-		t.Error(d, err)
-	}
-	b.want("a report, now that she wrote", b.decide("<>", "192.0.2.1", false), Accept)
+	b.want("without a proof", b.content(Content{Sender: parsed(t, "friend@far.test"), First: Prove}), Refuse)
+	b.want("with the proof of another", b.content(Content{Sender: parsed(t, "friend@far.test"), First: Prove, Signed: []string{"sub.far.test", "notfar.test"}}), Refuse)
+	b.want("with a proof", b.content(Content{Sender: parsed(t, "friend@a.far.test"), First: Prove, Signed: []string{"x.test", "FAR.test"}}), Known)
+	b.want("a report, now that she wrote", b.decide("<>", "192.0.2.1", false), Look)
 	b.now = b.now.Add(sentRecent)
 	b.want("a report, long after", b.decide("<>", "192.0.2.1", false), Refuse)
 }
@@ -150,7 +160,7 @@ func TestWholeDomain(t *testing.T) {
 func TestWroteToRejected(t *testing.T) {
 	b := newBook(t, PolicyAsk)
 	b.set("bad@far.test", Rejected, 0)
-	if err := b.WroteTo(t.Context(), "alice@our.test", []mail.Address{parsed(t, "bad@far.test")}); err != nil {
+	if err := b.WroteTo(t.Context(), "alice@our.test", []mail.Address{parsed(t, "bad@far.test")}, ""); err != nil {
 		t.Fatal(err)
 	}
 	b.want("rejected", b.decide("bad@far.test", "192.0.2.1", true), Refuse)
@@ -230,7 +240,7 @@ func TestContactsStay(t *testing.T) {
 	if _, err := a.RemoveAccount(t.Context(), "alice@our.test"); err != nil {
 		t.Fatal(err)
 	}
-	for _, tag := range []string{tagContact, tagGate, tagPending, tagSent} {
+	for _, tag := range []string{tagContact, tagGate, tagPending, tagSent, tagSubmitted, tagSuffix} {
 		if k, err := a.first(t.Context(), []byte(tag)); k != nil || err != nil {
 			t.Errorf("%s stays: %q %v", tag, k, err)
 		}

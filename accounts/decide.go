@@ -45,13 +45,24 @@ func (a *Accounts) Decide(ctx context.Context, q Question) (Decision, error) {
 		return a.decideApproved(ctx, id, g, c, q)
 	case g.policy == PolicyOpen:
 		return Accept, nil
-	case g.policy == PolicyClosed:
-		return Refuse, nil
 	}
-	if err := a.ask(ctx, id, c, name, q); err != nil {
-		return Refuse, err
+	if d, err := a.bySuffix(ctx, id, q); err != nil || d != Refuse {
+		return d, err
 	}
-	return stranger(g.policy), nil
+	return a.decideStranger(ctx, id, g, c, name, q)
+}
+
+// decideStranger answers for somebody who is not decided about.
+func (a *Accounts) decideStranger(ctx context.Context, id uint64, g gate, c *Contact, name string, q Question) (Decision, error) {
+	if g.policy != PolicyClosed {
+		if err := a.ask(ctx, id, c, name, q); err != nil {
+			return Refuse, err
+		}
+	}
+	if g.policy == PolicyShow {
+		return Apart, nil
+	}
+	return a.waits(ctx, id, g, c)
 }
 
 // stranger is the answer to who is not approved.
@@ -95,38 +106,6 @@ func (a *Accounts) decideApproved(ctx context.Context, id uint64, g gate, c *Con
 		return Accept, nil
 	}
 	return Accept, a.putContact(ctx, id, now, next)
-}
-
-// Unproven is the answer after Prove, when the message did not bring the proof: somebody uses the name of a contact. The
-// owner has decided about that name and cannot be asked again, so what would be put off is refused.
-func (a *Accounts) Unproven(ctx context.Context, to mail.Address) (Decision, error) {
-	id, err := a.ownID(ctx, to)
-	if err != nil {
-		return Refuse, err
-	}
-	g, _ := a.contacts.gate(id)
-	if d := stranger(g.policy); d != Later {
-		return d, nil
-	}
-	return Refuse, nil
-}
-
-// decideReport judges a report, which has no sender: it is let in if the owner sent mail lately.
-func (a *Accounts) decideReport(ctx context.Context, id uint64, g gate) (Decision, error) {
-	if g.policy == PolicyOpen {
-		return Accept, nil
-	}
-	sent, err := a.sent(ctx, id)
-	if err != nil {
-		return Refuse, err
-	}
-	if a.c.Clock().Sub(sent) < sentRecent {
-		return Accept, nil
-	}
-	if g.policy == PolicyShow {
-		return Apart, nil
-	}
-	return Refuse, nil // nobody could decide about it
 }
 
 // networkOf is what counts as one sender's network.
@@ -227,8 +206,8 @@ func (a *Accounts) pendingKeys(ctx context.Context, id uint64) (keys [][]byte, e
 }
 
 // WroteTo approves those to whom the owner of an account writes, if anybody is kept out at all, and remembers that he
-// wrote, for reports that come back.
-func (a *Accounts) WroteTo(ctx context.Context, account string, to []mail.Address) error {
+// wrote, and the Message-ID, for reports that come back.
+func (a *Accounts) WroteTo(ctx context.Context, account string, to []mail.Address, messageID string) error {
 	addr, err := mail.ParseAddress(account)
 	if err != nil {
 		return err
@@ -242,6 +221,9 @@ func (a *Accounts) WroteTo(ctx context.Context, account string, to []mail.Addres
 		return nil
 	}
 	if err := a.noteSent(ctx, id); err != nil {
+		return err
+	}
+	if err := a.noteSubmitted(ctx, id, messageID); err != nil {
 		return err
 	}
 	for _, t := range to {

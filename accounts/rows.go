@@ -24,6 +24,7 @@ const formatVersion = 2 // 2 has settings of domains and accounts, lists, and ri
 //	x/<id><name> the account may send as that address      y/<name> NUL NUL <id>            the same by address (an index)
 //	g/<id>       the gate: who may write to the account     w/<id>       when its owner sent mail last
 //	e/<id><entry>    a sender who is allowed or denied; id 0: for all accounts
+//	u/<id><day><hash>   a message that its owner sent, by Message-ID     t/<id><suffix>   lets one sender in for a time
 //	c/<id><sender>   a contact                 q/<id><when><sender>   it waits to be decided
 const (
 	tagGate     = "g/"

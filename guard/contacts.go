@@ -17,24 +17,46 @@ const (
 	Later           // put off: the owner was asked
 	Refuse          // for good
 	Prove           // accept if the message brings a proof that it is his: a DKIM signature of the sender's domain
+	Look            // ask again when the content is known; it may be put off or refused then
 	Known           // accept, whatever else is thought of him: the owner has approved him, and it is he
 )
 
+// ContactQuestion is whether somebody may write to an account.
+type ContactQuestion struct {
+	To     mail.Address // the account
+	Via    mail.Address // the recipient as the sender wrote it
+	Sender mail.Address
+	IP     netip.Addr
+	Proven bool // the sender's domain was authenticated (SPF)
+}
+
+// ContactContent is the same question when the content is known.
+type ContactContent struct {
+	To, Sender mail.Address
+	First      Decision // the answer before
+	Signed     []string // domains whose DKIM signatures are good
+	List       string   // List-Id (RFC 2919)
+	Subject    string
+	Refers     []string // Message-IDs that a report names
+}
+
 // Contacts knows whom the owners of accounts let write to them. It is safe for concurrent use.
 type Contacts interface {
-	// Decide answers for one account. Proven: the sender's domain was authenticated (SPF).
-	Decide(ctx context.Context, to, sender mail.Address, ip netip.Addr, proven bool) (Decision, error)
-	// Unproven is the answer after Prove when there was no proof.
-	Unproven(ctx context.Context, to mail.Address) (Decision, error)
+	// Decide answers for one account, before the content.
+	Decide(ctx context.Context, q ContactQuestion) (Decision, error)
+	// Content answers with the content, where Decide said Apart, Prove or Look. It may be asked twice.
+	Content(ctx context.Context, q ContactContent) (Decision, error)
 }
 
 // ApartFolder is where mail goes whose sender is not decided about.
 const ApartFolder = "Contacts/Unknown"
 
-// proof is asked of the content for a recipient.
+// proof is a recipient about whom the content is still to be judged.
 type proof struct {
 	recipient int // among those accepted
 	to        mail.Address
+	first     Decision
+	shared    bool // the recipient has other targets
 }
 
 // gate asks the owners of the targets about the sender. A recipient with several targets reaches those that let him: the
@@ -44,17 +66,18 @@ func (t *transaction) gate(ctx context.Context, res *Resolution, a mail.Address)
 		return mail.NewReply(451, mail.Enhanced{4, 3, 5}, "%s: nobody can be asked about you now", a.Path())
 	}
 	kept := make([]mail.Target, 0, len(res.Targets))
-	var prove []mail.Address
+	var proofs []proof
 	var refusal *mail.Reply
+	shared := len(res.Targets) > 1
 	for i, target := range res.Targets {
 		d := Accept
 		if i < len(res.Gated) && res.Gated[i] && !target.Remote {
 			var err error
-			if d, err = t.c.Contacts.Decide(ctx, target.Address, t.from, t.ip(), t.proven()); err != nil {
+			if d, err = t.c.Contacts.Decide(ctx, ContactQuestion{target.Address, a, t.from, t.ip(), t.proven()}); err != nil {
 				return mail.AsReply(err)
 			}
 		}
-		if len(res.Targets) > 1 && (d == Later || d == Prove) {
+		if shared && (d == Later || d == Prove || d == Look) {
 			d = Apart
 		}
 		switch d {
@@ -62,11 +85,16 @@ func (t *transaction) gate(ctx context.Context, res *Resolution, a mail.Address)
 			t.letIn(target.Address, false)
 		case Apart:
 			target.Folder = ApartFolder
-		case Prove:
-			prove = append(prove, target.Address)
+		case Look:
+			if t.accepted > 0 {
+				return alone(a)
+			}
 		case Later, Refuse:
 			refusal = said(d, a)
 			continue
+		}
+		if d == Apart || d == Prove || d == Look {
+			proofs = append(proofs, proof{t.accepted, target.Address, d, shared})
 		}
 		kept = append(kept, target)
 	}
@@ -74,11 +102,17 @@ func (t *transaction) gate(ctx context.Context, res *Resolution, a mail.Address)
 		return refusal
 	}
 	res.Targets = kept
-	for _, to := range prove {
-		t.proofs = append(t.proofs, proof{t.accepted, to})
-	}
+	t.proofs = append(t.proofs, proofs...)
 	return nil
 }
+
+// alone asks for a message of its own: were one recipient of several put off at the end, all would be.
+func alone(a mail.Address) *mail.Reply {
+	return mail.NewReply(452, mail.Enhanced{4, 5, 3}, "%s: please send this in a message of its own", a.Path())
+}
+
+// looking reports whether the only recipient may still be put off at the end.
+func (t *transaction) looking() bool { return len(t.proofs) > 0 && t.proofs[0].first == Look }
 
 // said is what the sender is told.
 func said(d Decision, a mail.Address) *mail.Reply {
@@ -110,22 +144,34 @@ func (t *transaction) signed() bool {
 	return false
 }
 
-// settle answers for those who still owe a proof.
+// settle asks the owners again, now that the content is known.
 func (t *transaction) settle(ctx context.Context, replies []mail.Reply) error {
-	if len(t.proofs) == 0 || t.signed() {
+	if len(t.proofs) == 0 {
 		return nil
 	}
+	q := ContactContent{Sender: t.from, Signed: strings.Fields(t.session.Fact("dkim_domains"))}
+	t.learnt.tell(&q)
+	filed := map[int][]mail.Target{}
 	for _, p := range t.proofs {
-		d, err := t.c.Contacts.Unproven(ctx, p.to)
-		switch {
-		case err != nil:
+		q.To, q.First = p.to, p.first
+		d, err := t.c.Contacts.Content(ctx, q)
+		if err != nil {
 			return err
-		case d == Apart:
-			replies[p.recipient] = mail.Reply{Code: 251, Enhanced: mail.Enhanced{2, 1, 5},
-				Text: mail.FormatTargets([]mail.Target{{Address: p.to, Folder: ApartFolder}})}
-		case d != Accept:
-			replies[p.recipient] = *said(d, p.to)
 		}
+		if p.shared && d != Accept && d != Known {
+			d = Apart
+		}
+		switch {
+		case d == Later || d == Refuse:
+			replies[p.recipient] = *said(d, t.recipients[p.recipient].address)
+		case d == Apart && p.first != Apart:
+			filed[p.recipient] = append(filed[p.recipient], mail.Target{Address: p.to, Folder: ApartFolder})
+		case d != Apart && p.first == Apart, d == Known && p.first == Look:
+			filed[p.recipient] = append(filed[p.recipient], mail.Target{Address: p.to})
+		}
+	}
+	for i, targets := range filed {
+		replies[i] = mail.Reply{Code: 251, Enhanced: mail.Enhanced{2, 1, 5}, Text: mail.FormatTargets(targets)}
 	}
 	return nil
 }

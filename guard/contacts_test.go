@@ -4,33 +4,49 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/samotop/samotop/mail"
 )
 
-// book decides by the sender's local part, and remembers what it was asked.
+// book decides by the sender's local part, and remembers what it was asked. What it says to content is after, or else
+// whether it is signed by the sender's domain.
 type book struct {
-	asked    []string
-	unproven Decision
+	asked []string
+	after *Decision
+	told  ContactContent
 }
 
-func (b *book) Decide(_ context.Context, to, sender mail.Address, ip netip.Addr, proven bool) (Decision, error) {
-	q := sender.String() + " " + ip.String()
-	if proven {
+func (b *book) Decide(_ context.Context, x ContactQuestion) (Decision, error) {
+	q := x.Sender.String() + " " + x.IP.String()
+	if x.Proven {
 		q += " proven"
 	}
 	b.asked = append(b.asked, q)
-	name, _, _ := strings.Cut(sender.Local, ".")
-	if d, ok := map[string]Decision{"friend": Accept, "stranger": Apart, "later": Later, "bad": Refuse, "prove": Prove, "known": Known}[name]; ok {
+	name, _, _ := strings.Cut(x.Sender.Local, ".")
+	if x.Sender.IsNull() {
+		return Look, nil
+	}
+	if d, ok := map[string]Decision{"friend": Accept, "stranger": Apart, "later": Later, "bad": Refuse, "prove": Prove, "known": Known, "look": Look}[name]; ok {
 		return d, nil
 	}
 	return Refuse, errors.New("disk on fire")
 }
 
-func (b *book) Unproven(context.Context, mail.Address) (Decision, error) { return b.unproven, nil }
+func (b *book) Content(_ context.Context, q ContactContent) (Decision, error) {
+	b.told = q
+	switch {
+	case b.after != nil:
+		return *b.after, nil
+	case q.First == Apart:
+		return Apart, nil
+	case q.First == Prove && !slices.Contains(q.Signed, q.Sender.Domain):
+		return Refuse, nil
+	}
+	return Known, nil
+}
 
 // judged is one message to one recipient: the answer at RCPT with where it goes, and the one at the end, by Prepare and by
 // Commit.
@@ -77,28 +93,32 @@ func TestContacts(t *testing.T) {
 		"team@example.test":  {OurDomain: true, Targets: []mail.Target{alice, bob}, Gated: []bool{true, false}},
 	}
 	const put, closed = "450 4.7.1 <alice@example.test>: the recipient was asked", "550 5.7.1 <alice@example.test>: the recipient takes no mail from you"
+	is := func(d Decision) *Decision { return &d }
+	const apart = "251 2.1.5 <alice@example.test>;folder=Contacts/Unknown"
 	for _, x := range []struct {
-		from, to, facts string
-		unproven        Decision
-		rcpt, end       string
+		from, to  string
+		after     *Decision
+		rcpt, end string
 	}{
 		{from: "friend@far.test", to: "alice@example.test", rcpt: "<alice@example.test>", end: "250"},
 		{from: "stranger@far.test", to: "alice@example.test", rcpt: "<alice@example.test>;folder=Contacts/Unknown", end: "250"},
+		{from: "stranger@far.test", to: "alice@example.test", after: is(Known), rcpt: "<alice@example.test>;folder=Contacts/Unknown", end: "251 2.1.5 <alice@example.test>"},
+		{from: "stranger@far.test", to: "alice@example.test", after: is(Refuse), rcpt: "<alice@example.test>;folder=Contacts/Unknown", end: closed},
 		{from: "later@far.test", to: "alice@example.test", rcpt: put},
 		{from: "bad@far.test", to: "alice@example.test", rcpt: closed},
 		{from: "fire@far.test", to: "alice@example.test", rcpt: "451 4.3.0"},
 		{from: "bad@far.test", to: "bob@example.test", rcpt: "<bob@example.test>", end: "250"},
 		{from: "bad@far.test", to: "team@example.test", rcpt: "<bob@example.test>", end: "250"},
 		{from: "later@far.test", to: "team@example.test", rcpt: "<alice@example.test>;folder=Contacts/Unknown <bob@example.test>", end: "250"},
-		{from: "prove@far.test", to: "alice@example.test", facts: "far.test", rcpt: "<alice@example.test>", end: "250"},
-		{from: "prove@sub.far.test", to: "alice@example.test", facts: "other.test far.test", rcpt: "<alice@example.test>", end: "250"},
-		{from: "prove@far.test", to: "alice@example.test", facts: "sub.far.test", unproven: Refuse, rcpt: "<alice@example.test>", end: closed},
-		{from: "prove@far.test", to: "alice@example.test", unproven: Apart, rcpt: "<alice@example.test>", end: "251 2.1.5 <alice@example.test>;folder=Contacts/Unknown"},
-		{from: "prove@notfar.test", to: "alice@example.test", facts: "far.test", unproven: Refuse, rcpt: "<alice@example.test>", end: closed},
+		{from: "look@far.test", to: "team@example.test", after: is(Later), rcpt: "<alice@example.test>;folder=Contacts/Unknown <bob@example.test>", end: "250"},
+		{from: "prove@far.test", to: "alice@example.test", after: is(Known), rcpt: "<alice@example.test>", end: "250"},
+		{from: "prove@far.test", to: "alice@example.test", after: is(Refuse), rcpt: "<alice@example.test>", end: closed},
+		{from: "prove@far.test", to: "alice@example.test", after: is(Apart), rcpt: "<alice@example.test>", end: apart},
+		{from: "look@far.test", to: "alice@example.test", after: is(Later), rcpt: "<alice@example.test>", end: put},
+		{from: "look@far.test", to: "alice@example.test", after: is(Known), rcpt: "<alice@example.test>", end: "251 2.1.5 <alice@example.test>"},
+		{from: "look@far.test", to: "alice@example.test", after: is(Apart), rcpt: "<alice@example.test>", end: apart},
 	} {
-		s := &mail.Session{}
-		s.SetFact("dkim_domains", x.facts)
-		rcpt, prepared, end := judged(t, Config{Rules: gated, Contacts: &book{unproven: x.unproven}}, s, x.from, x.to)
+		rcpt, prepared, end := judged(t, Config{Rules: gated, Contacts: &book{after: x.after}}, &mail.Session{}, x.from, x.to)
 		if !strings.HasPrefix(rcpt, x.rcpt) || !strings.HasPrefix(end, x.end) || prepared != end {
 			t.Errorf("%s to %s: %s, then %s and %s; want %s, then %s", x.from, x.to, rcpt, prepared, end, x.rcpt, x.end)
 		}
@@ -123,4 +143,64 @@ func TestContactsProven(t *testing.T) {
 			t.Errorf("%v: asked %q, want %q", facts, b.asked, want)
 		}
 	}
+}
+
+// What owners are told of the content: the list, the subject, who signed, and of a report what it is about.
+func TestContactsLearn(t *testing.T) {
+	gated := rules{"alice@example.test": {OurDomain: true, Targets: []mail.Target{{Address: address(t, "alice@example.test")}}, Gated: []bool{true}}}
+	b, s := &book{}, &mail.Session{}
+	s.SetFact("dkim_domains", "far.test list.test")
+	judgedContent(t, Config{Rules: gated, Contacts: b}, s, "look@far.test", "alice@example.test",
+		"List-Id: The =?utf-8?q?N=C3=BCs?= <evil> list\r\n <News.List.test>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <a@b>\r\n\r\nbody\r\n")
+	if q := b.told; q.List != "News.List.test" || q.Subject != "Grüße" || len(q.Refers) != 0 || len(q.Signed) != 2 || q.First != Look {
+		t.Errorf("%+v", q)
+	}
+	report := "Message-ID: <own@far>\r\nReferences: <one@us>\r\n\t<two@us> <three@us>\r\nSubject: failed\r\n\r\n--x\r\n<not@this>\r\nMESSAGE-ID:\r\n <four@us>\r\n" +
+		strings.Repeat("x", 10_000) + "\r\nOriginal-Message-ID: <five@us>"
+	judgedContent(t, Config{Rules: gated, Contacts: b}, &mail.Session{}, "", "alice@example.test", report)
+	if got := strings.Join(b.told.Refers, " "); got != "own@far one@us two@us three@us four@us five@us" {
+		t.Error(got)
+	}
+}
+
+// A recipient who may still be put off at the end is alone: else the others would be put off with him.
+func TestContactsAlone(t *testing.T) {
+	r := rules{"bob@example.test": {OurDomain: true, Targets: []mail.Target{{Address: address(t, "bob@example.test")}}},
+		"alice@example.test": {OurDomain: true, Targets: []mail.Target{{Address: address(t, "alice@example.test")}}, Gated: []bool{true}}}
+	for _, order := range [][]string{{"alice", "bob"}, {"bob", "alice"}} {
+		s := &mail.Session{RemoteAddr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 25}}
+		rec, err := New(Config{Rules: r, Contacts: &book{}}).Open(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx, err := rec.Begin(t.Context(), s, mail.Sender{Address: address(t, "look@far.test")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, name := range order {
+			err := tx.Recipient(t.Context(), &mail.Recipient{Address: address(t, name+"@example.test")})
+			if i == 0 && err != nil || i == 1 && (err == nil || mail.AsReply(err).Code != 452) {
+				t.Errorf("%v: %s: %v", order, name, err)
+			}
+		}
+	}
+}
+
+func FuzzLearnt(f *testing.F) {
+	f.Add([]byte("List-Id: <a.b>\r\nReferences: <x@y> <z>\r\n\r\n<a"), 3)
+	f.Fuzz(func(t *testing.T, content []byte, cut int) {
+		var l learnt
+		cut = max(1, cut%100)
+		for p := content; len(p) > 0; p = p[min(cut, len(p)):] {
+			l.write(p[:min(cut, len(p))], true)
+		}
+		var whole learnt
+		whole.write(content, true)
+		var a, b ContactContent
+		l.tell(&a)
+		whole.tell(&b)
+		if a.List != b.List || a.Subject != b.Subject || strings.Join(a.Refers, " ") != strings.Join(b.Refers, " ") || len(a.Refers) > maxRefers {
+			t.Errorf("%+v is not %+v", a, b)
+		}
+	})
 }

@@ -43,7 +43,9 @@ func (t *transaction) judge(ctx context.Context, res *Resolution, to mail.Addres
 		}
 	}
 	for _, p := range t.proofs[before:] {
-		t.free = append(t.free, freed{p.to, true})
+		if p.first == Prove {
+			t.free = append(t.free, freed{p.to, true})
+		}
 	}
 	refusal := t.score(ctx, res, to, role)
 	if refusal != nil {

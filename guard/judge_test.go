@@ -74,7 +74,7 @@ func (l listing) Listed(_ context.Context, q ListedQuestion) (Listed, error) {
 func TestJudge(t *testing.T) {
 	alice, bob := mail.Target{Address: address(t, "alice@example.test")}, mail.Target{Address: address(t, "bob@example.test")}
 	away := mail.Target{Address: address(t, "x@far.test"), Remote: true}
-	book := &book{unproven: Refuse}
+	book := &book{}
 	where := rules{
 		"alice@example.test":      {OurDomain: true, Targets: []mail.Target{alice}},
 		"gated@example.test":      {OurDomain: true, Targets: []mail.Target{alice}, Gated: []bool{true}},
@@ -105,7 +105,7 @@ func TestJudge(t *testing.T) {
 		{from: "spammer@far.test", to: "postmaster@example.test", content: "alice:spam", rcpt: "<alice", end: junk, told: "filed as junk, score 35.0"},
 		{from: "denied@far.test", to: "postmaster@example.test", rcpt: "<alice", end: "250"},
 		// Lists: denied before all else; a name helps who proves it, a network everybody in it.
-		{from: "denied@far.test", to: "alice@example.test", rcpt: "550 5.7.1 <alice@example.test>: the recipient takes no mail from you", told: "refused, score 0.0: denied by the list entry denied@far.test"},
+		{from: "denied@far.test", to: "alice@example.test", rcpt: "550 5.7.1 <gated@example.test>: the recipient takes no mail from you", told: "refused, score 0.0: denied by the list entry denied@far.test"},
 		{from: "denied@far.test", to: "both@example.test", rcpt: "<bob@example.test>", end: "250"},
 		{from: "broken@far.test", to: "alice@example.test", rcpt: "451 4.3.0"},
 		{from: "net@far.test", to: "alice@example.test", content: "alice:spam", rcpt: "<alice", end: "250"},
@@ -115,7 +115,7 @@ func TestJudge(t *testing.T) {
 		// Contacts that are known are not scored, nor are those that prove it by the content.
 		{from: "known@far.test", to: "gated@example.test", content: "alice:spam", rcpt: "<alice", end: "250"},
 		{from: "prove@far.test", to: "gated@example.test", facts: "dkim", content: "alice:spam", rcpt: "<alice", end: "250", told: "accepted, score 40.0"},
-		{from: "prove@far.test", to: "gated@example.test", rcpt: "<alice", end: "550 5.7.1 <alice@example.test>: the recipient takes no mail"},
+		{from: "prove@far.test", to: "gated@example.test", rcpt: "<alice", end: "550 5.7.1 <gated@example.test>: the recipient takes no mail"},
 		// Several targets: only where nobody wants it it is refused.
 		{from: "spammer@far.test", to: "both@example.test", rcpt: "<bob@example.test>", end: "250", told: "refused, score 15.0"},
 		{from: "x@far.test", to: "both@example.test", content: "alice:spam", rcpt: "<alice", end: junk, told: "filed as junk, score 20.0"},

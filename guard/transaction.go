@@ -22,6 +22,7 @@ type transaction struct {
 	m        Message
 	accepted int
 	proofs   []proof
+	learnt   learnt
 	over     bool
 
 	recipients []accepted
@@ -43,6 +44,9 @@ type accepted struct {
 func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 	if t.over {
 		return errOver
+	}
+	if t.looking() {
+		return alone(r.Address)
 	}
 	if t.accepted >= t.c.MaxRecipients { // RFC 5321 section 4.5.3.1.10
 		return mail.NewReply(452, mail.Enhanced{4, 5, 3}, "Too many recipients, send the rest in another message")
@@ -124,6 +128,9 @@ func (t *transaction) Trace(...mail.Field) {}
 func (t *transaction) Write(p []byte) (int, error) {
 	if t.over {
 		return 0, errOver
+	}
+	if len(t.proofs) > 0 {
+		t.learnt.write(p, t.from.IsNull())
 	}
 	if len(t.suspects) > 0 {
 		t.read(t.ctx)

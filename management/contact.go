@@ -14,17 +14,23 @@ type Contacts interface {
 	// SetContact approves or rejects; expires is from now, 0 for never.
 	SetContact(ctx context.Context, address, sender string, approve bool, expires time.Duration) (Contact, error)
 	RemoveContact(ctx context.Context, address, sender string) error
+	// AddSuffix makes an address at which one sender may write for a time; 0 is the default.
+	AddSuffix(ctx context.Context, address string, d time.Duration) (Suffix, error)
 }
 
 // Contact is somebody who wrote to an account, or to whom its owner wrote.
 type Contact struct {
-	Sender    string    `json:"sender"` // an address, or @domain
+	Sender    string    `json:"sender"` // an address, @domain, or list:ID
 	State     string    `json:"state"`  // pending, approved, rejected
 	FirstSeen time.Time `json:"first_seen"`
 	LastSeen  time.Time `json:"last_seen,omitzero"`
 	Expires   time.Time `json:"expires,omitzero"`
 	Proven    bool      `json:"proven"`            // his domain was authenticated
 	Network   string    `json:"network,omitempty"` // if not: whence he wrote
+	Tries     uint32    `json:"tries,omitempty"`   // while he waited, those within an hour as one
+	Subject   string    `json:"subject,omitempty"`
+	Signed    string    `json:"signed,omitempty"` // DKIM domain
+	List      string    `json:"list,omitempty"`   // whose mail he sends
 }
 
 // PolicyArgs is contact/policy; "" asks.
@@ -70,7 +76,22 @@ func (h *Handler) contactVerbs(t map[string]verb) {
 			return c.SetContact(ctx, a.Address, a.Sender, approve, a.Expires)
 		})
 	}
+	t["contact/suffix"] = on(func(ctx context.Context, a SuffixArgs, _ *sender) (any, error) {
+		return c.AddSuffix(ctx, a.Address, a.For)
+	})
 	t["contact/remove"] = on(func(ctx context.Context, a ContactArgs, _ *sender) (any, error) {
 		return nil, c.RemoveContact(ctx, a.Address, a.Sender)
 	})
+}
+
+// SuffixArgs is contact/suffix: For is how long, 0 for the default.
+type SuffixArgs struct {
+	Address string        `json:"address"`
+	For     time.Duration `json:"for_ns,omitempty"`
+}
+
+// Suffix is an address at which one sender may write for a time.
+type Suffix struct {
+	Address string    `json:"address"`
+	Until   time.Time `json:"until"`
 }

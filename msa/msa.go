@@ -55,9 +55,10 @@ type Config struct {
 	Log   *slog.Logger     // nil: none
 	// Journal is told of each message that was taken or refused; nil: each is a line of Log.
 	Journal mail.Journal
-	// WroteTo is told to whom an account writes, before the message is queued, so that they may answer; nil: nobody is.
+	// WroteTo is told to whom an account writes, before the message is queued, so that they may answer, and by which Message-ID,
+	// so that reports about it are known; nil: nobody is.
 	// What goes wrong there keeps no mail back.
-	WroteTo func(ctx context.Context, account string, to []mail.Address) error
+	WroteTo func(ctx context.Context, account string, to []mail.Address, messageID string) error
 }
 
 // Defaults of Config.

@@ -89,7 +89,7 @@ func (t *transaction) wroteTo(ctx context.Context) {
 	if t.cfg.WroteTo == nil {
 		return
 	}
-	if err := t.cfg.WroteTo(ctx, t.session.Login.Account, t.all); err != nil {
+	if err := t.cfg.WroteTo(ctx, t.session.Login.Account, t.all, t.id); err != nil {
 		t.cfg.Log.WarnContext(ctx, "recipients are not approved as contacts", "session", t.session.ID, "err", err)
 	}
 }

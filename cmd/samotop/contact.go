@@ -14,6 +14,7 @@ type contactCmd struct {
 	Approve contactApproveCmd `cmd:"" help:"Let a sender, or all of a domain, write to an account."`
 	Reject  contactRejectCmd  `cmd:"" help:"Refuse the mail of a sender, or of all of a domain."`
 	Remove  contactRemoveCmd  `cmd:"" help:"Forget what was decided about a sender."`
+	Suffix  contactSuffixCmd  `cmd:"" help:"Make an address at which one unknown sender may write for a time."`
 }
 
 type contactPolicyCmd struct {
@@ -27,7 +28,8 @@ func (contactPolicyCmd) Help() string {
   show    mail of unknown senders goes to the folder Contacts/Unknown until they are decided about
   ask     unknown senders are put off, and appear in "samotop contact list"; once approved, their next attempt arrives
   closed  nobody may write who is not approved
-To whom the owner writes is approved by that. Mail to postmaster and abuse always arrives.
+To whom the owner writes is approved by that. Mail to postmaster and abuse always arrives. In a mail program the contacts
+are the messages in Contacts/Pending, Contacts/Approved and Contacts/Rejected: to move one decides.
 
 Example:
   samotop contact policy alice@example.org ask`
@@ -62,6 +64,8 @@ func (c *contactListCmd) Run(e *env) error {
 			last = stamp(m.LastSeen)
 		}
 		switch {
+		case m.Signed != "":
+			by = "signature of " + m.Signed
 		case m.Proven:
 			by = "authentication of the domain"
 		case m.Network != "":
@@ -78,7 +82,7 @@ func (c *contactListCmd) Run(e *env) error {
 
 type contactApproveCmd struct {
 	Address string        `arg:"" help:"The account."`
-	Sender  string        `arg:"" help:"Who: an address, or @DOMAIN for all of it."`
+	Sender  string        `arg:"" help:"Who: an address, @DOMAIN for all of it, or list:ID for a mailing list."`
 	For     time.Duration `help:"Only for this time, such as 24h." placeholder:"TIME"`
 }
 
@@ -106,7 +110,7 @@ func (c *contactApproveCmd) decide(e *env, verb string, expires time.Duration) e
 
 type contactRejectCmd struct {
 	Address string `arg:"" help:"The account."`
-	Sender  string `arg:"" help:"Who: an address, or @DOMAIN for all of it."`
+	Sender  string `arg:"" help:"Who: an address, @DOMAIN for all of it, or list:ID for a mailing list."`
 }
 
 func (contactRejectCmd) Help() string {
@@ -120,7 +124,7 @@ func (c *contactRejectCmd) Run(e *env) error {
 
 type contactRemoveCmd struct {
 	Address string `arg:"" help:"The account."`
-	Sender  string `arg:"" help:"Who: an address, or @DOMAIN."`
+	Sender  string `arg:"" help:"Who: an address, @DOMAIN or list:ID."`
 }
 
 func (contactRemoveCmd) Help() string {
@@ -130,4 +134,33 @@ func (contactRemoveCmd) Help() string {
 
 func (c *contactRemoveCmd) Run(e *env) error {
 	return e.call(house.Accounts, "contact/remove", management.ContactArgs{Address: c.Address, Sender: c.Sender}, nil)
+}
+
+type contactSuffixCmd struct {
+	Address string        `arg:"" help:"The account."`
+	For     time.Duration `help:"How long it is good, such as 24h; at most 720h." default:"1h" placeholder:"TIME"`
+	jsonFlag
+}
+
+func (contactSuffixCmd) Help() string {
+	return `For codes and receipts, which come from addresses that nobody knows before. Whoever writes to the address first may write to it
+until the time is over, known by his domain; others, and everybody later, are judged as without it.
+
+Example:
+  samotop contact suffix alice@example.org --for 2h`
+}
+
+func (c *contactSuffixCmd) Run(e *env) error {
+	if c.For <= 0 {
+		return &house.UsageError{Text: "--for: say a time, such as 1h"}
+	}
+	var s management.Suffix
+	if err := e.call(house.Accounts, "contact/suffix", management.SuffixArgs{Address: c.Address, For: c.For}, &s); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, s)
+	}
+	fmt.Fprintf(e.stdout, "%s is good for one sender until %s\n", s.Address, stamp(s.Until))
+	return nil
 }

@@ -3,7 +3,6 @@ package house
 import (
 	"context"
 	"errors"
-	"net/netip"
 
 	"github.com/samotop/samotop/accounts"
 	"github.com/samotop/samotop/guard"
@@ -74,14 +73,20 @@ var _ guard.Contacts = guardContacts{}
 
 // decisions names them on both sides.
 var decisions = map[accounts.Decision]guard.Decision{accounts.Accept: guard.Accept, accounts.Apart: guard.Apart, accounts.Later: guard.Later,
-	accounts.Refuse: guard.Refuse, accounts.Prove: guard.Prove, accounts.Known: guard.Known}
+	accounts.Refuse: guard.Refuse, accounts.Prove: guard.Prove, accounts.Known: guard.Known, accounts.Look: guard.Look}
 
-func (g guardContacts) Decide(ctx context.Context, to, sender mail.Address, ip netip.Addr, proven bool) (guard.Decision, error) {
-	d, err := g.a.Decide(ctx, accounts.Question{To: to, Sender: sender, IP: ip, Proven: proven})
+func (g guardContacts) Decide(ctx context.Context, q guard.ContactQuestion) (guard.Decision, error) {
+	d, err := g.a.Decide(ctx, accounts.Question{To: q.To, Via: q.Via, Sender: q.Sender, IP: q.IP, Proven: q.Proven})
 	return decisions[d], err
 }
 
-func (g guardContacts) Unproven(ctx context.Context, to mail.Address) (guard.Decision, error) {
-	d, err := g.a.Unproven(ctx, to)
+func (g guardContacts) Content(ctx context.Context, q guard.ContactContent) (guard.Decision, error) {
+	first := accounts.Look
+	for ours, theirs := range decisions {
+		if theirs == q.First {
+			first = ours
+		}
+	}
+	d, err := g.a.Content(ctx, accounts.Content{To: q.To, Sender: q.Sender, First: first, Signed: q.Signed, List: q.List, Subject: q.Subject, Refers: q.Refers})
 	return decisions[d], err
 }

@@ -152,7 +152,7 @@ func (l localSenders) MaySendAs(ctx context.Context, account string, from mail.A
 }
 
 // localWroteTo tells the accounts, if the user's address is one's.
-func (h *House) localWroteTo(ctx context.Context, account string, to []mail.Address) error {
+func (h *House) localWroteTo(ctx context.Context, account string, to []mail.Address, messageID string) error {
 	a, err := mail.ParseAddress(account)
 	if err == nil {
 		_, err = h.rules.Lookup(ctx, a)
@@ -163,7 +163,7 @@ func (h *House) localWroteTo(ctx context.Context, account string, to []mail.Addr
 	if err != nil {
 		return err
 	}
-	return h.rules.WroteTo(ctx, account, to)
+	return h.rules.WroteTo(ctx, account, to, messageID)
 }
 
 // localDoor stands in front of the msa: it says who the user is and makes of what programs write what others accept.

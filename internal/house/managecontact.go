@@ -15,7 +15,8 @@ type contacts struct{ a *accounts.Accounts }
 var _ management.Contacts = contacts{}
 
 func contact(c accounts.Contact) management.Contact {
-	m := management.Contact{Sender: c.Sender, State: c.State.String(), FirstSeen: c.FirstSeen, LastSeen: c.LastSeen, Expires: c.Expires, Proven: c.Proven}
+	m := management.Contact{Sender: c.Sender, State: c.State.String(), FirstSeen: c.FirstSeen, LastSeen: c.LastSeen, Expires: c.Expires, Proven: c.Proven,
+		Tries: c.Tries, Subject: c.Subject, Signed: c.Signed, List: c.List}
 	if c.Network.IsValid() {
 		m.Network = c.Network.String()
 	}
@@ -50,4 +51,9 @@ func (c contacts) SetContact(ctx context.Context, address, sender string, approv
 
 func (c contacts) RemoveContact(ctx context.Context, address, sender string) error {
 	return told(c.a.RemoveContact(ctx, address, sender))
+}
+
+func (c contacts) AddSuffix(ctx context.Context, address string, d time.Duration) (management.Suffix, error) {
+	s, err := c.a.AddSuffix(ctx, address, d)
+	return management.Suffix{Address: s.Address.String(), Until: s.Until}, told(err)
 }

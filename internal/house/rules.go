@@ -18,9 +18,9 @@ type accountsRoom interface {
 	Lookup(ctx context.Context, a mail.Address) (accounts.Owner, error)
 	MaySendAs(ctx context.Context, account string, from mail.Address) (bool, error)
 	Decide(ctx context.Context, q accounts.Question) (accounts.Decision, error)
-	Unproven(ctx context.Context, to mail.Address) (accounts.Decision, error)
+	Content(ctx context.Context, q accounts.Content) (accounts.Decision, error)
 	Listed(ctx context.Context, q accounts.ListedQuestion) (accounts.Listed, error)
-	WroteTo(ctx context.Context, account string, to []mail.Address) error
+	WroteTo(ctx context.Context, account string, to []mail.Address, messageID string) error
 	ReversePath(ctx context.Context, sender, via mail.Address) (mail.Address, error)
 	contactsRoom
 	PostTo(ctx context.Context, list, author mail.Address, check bool) (accounts.Post, error)
@@ -39,8 +39,9 @@ type sendAs struct {
 
 // wroteTo is what the msa tells.
 type wroteTo struct {
-	Account string
-	To      []mail.Address
+	Account   string
+	To        []mail.Address
+	MessageID string
 }
 
 // Kinds of errors that cross the rules protocol.
@@ -49,13 +50,13 @@ const kindUnknown = "unknown"
 // methods is the table of the rules protocol; docs/rules-protocol.md describes it.
 func methods(a accountsRoom) map[string]ruleproto.Method {
 	return contactMethods(a, map[string]ruleproto.Method{
-		"resolve":  ruleproto.Handle(a.Resolve),
-		"lookup":   ruleproto.Handle(a.Lookup),
-		"decide":   ruleproto.Handle(a.Decide),
-		"unproven": ruleproto.Handle(a.Unproven),
-		"listed":   ruleproto.Handle(a.Listed),
+		"resolve": ruleproto.Handle(a.Resolve),
+		"lookup":  ruleproto.Handle(a.Lookup),
+		"decide":  ruleproto.Handle(a.Decide),
+		"content": ruleproto.Handle(a.Content),
+		"listed":  ruleproto.Handle(a.Listed),
 		"wrote-to": ruleproto.Handle(func(ctx context.Context, q wroteTo) (struct{}, error) {
-			return struct{}{}, a.WroteTo(ctx, q.Account, q.To)
+			return struct{}{}, a.WroteTo(ctx, q.Account, q.To, q.MessageID)
 		}),
 		"reverse-path": reversePathMethod(a),
 		"post-to":      postMethod(a),
@@ -134,15 +135,15 @@ func (r *remoteAccounts) Decide(ctx context.Context, q accounts.Question) (accou
 	return ruleproto.Ask[accounts.Decision](ctx, r.c, "decide", q, nil)
 }
 
-func (r *remoteAccounts) Unproven(ctx context.Context, to mail.Address) (accounts.Decision, error) {
-	return ruleproto.Ask[accounts.Decision](ctx, r.c, "unproven", to, nil)
+func (r *remoteAccounts) Content(ctx context.Context, q accounts.Content) (accounts.Decision, error) {
+	return ruleproto.Ask[accounts.Decision](ctx, r.c, "content", q, nil)
 }
 
 func (r *remoteAccounts) Listed(ctx context.Context, q accounts.ListedQuestion) (accounts.Listed, error) {
 	return ruleproto.Ask[accounts.Listed](ctx, r.c, "listed", q, nil)
 }
 
-func (r *remoteAccounts) WroteTo(ctx context.Context, account string, to []mail.Address) error {
-	_, err := ruleproto.Ask[struct{}](ctx, r.c, "wrote-to", wroteTo{account, to}, nil)
+func (r *remoteAccounts) WroteTo(ctx context.Context, account string, to []mail.Address, messageID string) error {
+	_, err := ruleproto.Ask[struct{}](ctx, r.c, "wrote-to", wroteTo{account, to, messageID}, nil)
 	return err
 }
