@@ -105,7 +105,7 @@ func TestJudge(t *testing.T) {
 		{from: "spammer@far.test", to: "postmaster@example.test", content: "alice:spam", rcpt: "<alice", end: junk, told: "filed as junk, score 35.0"},
 		{from: "denied@far.test", to: "postmaster@example.test", rcpt: "<alice", end: "250"},
 		// Lists: denied before all else; a name helps who proves it, a network everybody in it.
-		{from: "denied@far.test", to: "alice@example.test", rcpt: "550 5.7.1 <gated@example.test>: the recipient takes no mail from you", told: "refused, score 0.0: denied by the list entry denied@far.test"},
+		{from: "denied@far.test", to: "alice@example.test", rcpt: "550 5.7.1 <alice@example.test>: the recipient takes no mail from you", told: "refused, score 0.0: denied by the list entry denied@far.test"},
 		{from: "denied@far.test", to: "both@example.test", rcpt: "<bob@example.test>", end: "250"},
 		{from: "broken@far.test", to: "alice@example.test", rcpt: "451 4.3.0"},
 		{from: "net@far.test", to: "alice@example.test", content: "alice:spam", rcpt: "<alice", end: "250"},

@@ -168,6 +168,9 @@ func diagram(t *testing.T, a, b *house) {
 		t.Fatal(err)
 	}
 	a.shows(alice, pending, "carol@b.test")
+	b.run("", "queue", "retry", "--all") // the second attempt is read, and put off at its end
+	a.shows(alice, pending, "carol@b.test: buy")
+	b.queued(1)
 	a.move(alice, pending, "")
 	a.shows(alice, rejected, "carol@b.test")
 	a.shows(alice, pending)
@@ -191,6 +194,19 @@ func diagram(t *testing.T, a, b *house) {
 	a.move(alice, rejected, "Trash") // forgotten
 	a.until("carol is forgotten", func() bool { return !strings.Contains(a.run("", "contact", "list", alice), "carol") })
 
+	// A report comes in only if it is about what she has sent.
+	about := "From: m@b.test\r\nSubject: failed\r\n\r\n--x\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: "
+	if err := a.submit(alice, []string{"admin@a.test"}, "From: "+alice+"\r\nMessage-ID: <mine@a.test>\r\n\r\nhello\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.send("", []string{alice}, about+"<other@a.test>\r\n"); err == nil || !strings.Contains(err.Error(), "5.7.1") {
+		t.Errorf("a report about nothing: %v", err)
+	}
+	if err := a.send("", []string{alice}, about+"<mine@a.test>\r\n"); err != nil {
+		t.Errorf("a report about her mail: %v", err)
+	}
+	a.await(alice, 3)
+
 	a.run("", "contact", "policy", alice, "closed")
 	if err := b.submit("carol@b.test", []string{alice}, letter("carol@b.test", alice, "closed", "hello")); err != nil {
 		t.Fatal(err)
@@ -204,12 +220,12 @@ func diagram(t *testing.T, a, b *house) {
 	}
 	a.until("it is kept apart", func() bool { return len(a.cards(alice, "Contacts/Unknown")) == 1 })
 	a.shows(alice, pending, "carol@b.test")
-	a.await(alice, 2)
+	a.await(alice, 3)
 	a.move(alice, pending, approved)
 	if err := b.submit("carol@b.test", []string{alice}, letter("carol@b.test", alice, "now approved", "hello")); err != nil {
 		t.Fatal(err)
 	}
-	a.await(alice, 3)
+	a.await(alice, 4)
 	if out, err := a.try("", "verify"); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
