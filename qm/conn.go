@@ -33,6 +33,7 @@ type conn struct {
 	tls  string
 	wish wish // under which it was made
 	sent int
+	here bool // a socket or program of this machine
 }
 
 type idleConn struct {
@@ -162,7 +163,7 @@ func (q *QM) connect(ctx context.Context, l *line, w wish, attempts int, tried m
 			return nil, where, errSelf
 		}
 		if cerr == nil {
-			return &conn{peer: c, host: where, addr: h.address, tls: tlsText(state) + trustText(&p, &d, state), wish: w}, where, nil
+			return &conn{peer: c, host: where, addr: h.address, tls: tlsText(state) + trustText(&p, &d, state), wish: w, here: h.here()}, where, nil
 		}
 		err = cerr
 		q.cfg.Log.Debug("no connection", "host", where, "err", err)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,7 +18,8 @@ import (
 )
 
 // BenchmarkManyQueued measures a start on SAMOTOP_QUEUED recipients (default 20,000) of dead destinations: time until Run takes
-// mail, until a new message has left, and memory then. Dead is a thousand destinations that refuse connections, with a
+// mail, until a new message has left, and memory then. With SAMOTOP_QUEUED_DIR the first run fills the queue there and the second
+// measures it, so that memory is that of a process that has just started. Dead is a thousand destinations that refuse connections, with a
 // thousand recipients in a message; and 50 times as many that never answer, with a message for each recipient.
 func BenchmarkManyQueued(b *testing.B) {
 	for name, c := range map[string]dead{"refuse": {domains: 1000, recipients: 1000}, "silent": {domains: 50_000, recipients: 1, silent: true}} {
@@ -39,10 +42,23 @@ func fromEnv(name string, n int) int {
 
 func manyQueued(b *testing.B, c dead) {
 	n := fromEnv("SAMOTOP_QUEUED", 20000)
-	dir := b.TempDir()
+	dir, kept := b.TempDir(), os.Getenv("SAMOTOP_QUEUED_DIR")
+	if kept != "" {
+		dir = filepath.Join(kept, b.Name())
+	}
+	_, err := os.Stat(dir)
+	filled := kept != "" && err == nil
 	for range b.N {
 		w := newWorld(b)
-		fill(b, w, dir, n, c)
+		if !filled {
+			fill(b, w, dir, n, c)
+		}
+		if kept != "" && !filled {
+			return
+		}
+		for i := range c.domains {
+			w.site("dead" + itoa(i) + ".test").down = true
+		}
 		if c.silent {
 			w.silent = true
 		}
@@ -68,7 +84,12 @@ func manyQueued(b *testing.B, c dead) {
 		}
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		b.ReportMetric(float64(m.Sys>>20), "MiB-sys")
+		if status, err := os.ReadFile("/proc/self/status"); err == nil {
+			if _, rest, ok := strings.Cut(string(status), "VmHWM:"); ok {
+				kib, _ := strconv.Atoi(strings.Fields(rest)[0])
+				b.ReportMetric(float64(kib>>10), "MiB-peak")
+			}
+		}
 		b.ReportMetric(float64(m.HeapAlloc>>20), "MiB-heap")
 		w.release()
 		if err := q.Drain(context.Background()); err != nil {
@@ -90,9 +111,6 @@ func fill(b *testing.B, w *world, dir string, n int, c dead) {
 	q := w.open(w.config(e))
 	q.cfg.Log = slog.New(slog.DiscardHandler)
 	q.cfg.Journal = mail.NoJournal
-	for i := range c.domains {
-		w.site("dead" + itoa(i) + ".test").down = true
-	}
 	const writers = 64
 	var wg sync.WaitGroup
 	var next atomic.Int64

@@ -21,6 +21,10 @@ type host struct {
 	safe    bool // DNSSEC vouches for the way from the domain to the name
 }
 
+// here reports whether a host is a socket or a program of this machine that takes mail by LMTP, which is delivery: there is no
+// way for REQUIRETLS to protect (RFC 8689 section 4.2.1 is about the next server).
+func (h *host) here() bool { return h.network == "unix" || h.network == "exec" }
+
 var (
 	errNullMX  = mail.NewReply(556, mail.Enhanced{5, 1, 10}, "Domain does not accept mail (null MX, RFC 7505)")
 	errNoHost  = mail.NewReply(550, mail.Enhanced{5, 1, 2}, "Domain does not exist")

@@ -63,6 +63,11 @@ func FuzzRows(f *testing.F) {
 			}
 		}
 		_, _ = decodeUsage(b)
+		if s, err := decodeSuppressed(b); err == nil && len(s.why) <= maxWhyOctets {
+			if again, err := decodeSuppressed(s.encode()); err != nil || !reflect.DeepEqual(s, again) {
+				t.Fatalf("%+v came back as %+v, %v", s, again, err)
+			}
+		}
 		_, _ = parsePlace(b)
 	})
 }

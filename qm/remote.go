@@ -47,7 +47,7 @@ func (q *QM) throughHosts(ctx context.Context, l *line, c *conn, es []*entry, w 
 			}
 		}
 		tried[c.addr] = true
-		if w == strictly && !c.peer.Extensions().Has("REQUIRETLS") {
+		if w == strictly && !c.here && !c.peer.Extensions().Has("REQUIRETLS") {
 			outs = q.all(es, outcome{host: c.host, tls: c.tls, own: true,
 				reply: mail.Reply{Code: 550, Enhanced: mail.Enhanced{5, 7, 30}, Text: "The next server does not support REQUIRETLS, which the sender asked for"}})
 			q.quit(c)
@@ -113,6 +113,7 @@ func (q *QM) send(ctx context.Context, l *line, c *conn, es []*entry) (outs []ou
 		return q.all(es, outcome{own: true, reply: *mail.AsReply(err)}), true, false
 	}
 	msg.Sender.Address = path
+	msg.Sender.RequireTLS = msg.Sender.RequireTLS && !c.here
 	msg.Sender.Size, msg.Sender.Params, msg.Sender.HoldUntil = m.row.size, nil, time.Time{}
 	if m.row.blank && len(m.row.trace) > 0 { // the header ends here, as it did when it came
 		msg.Body, msg.Size = io.MultiReader(strings.NewReader("\r\n"), msg.Body), msg.Size+2

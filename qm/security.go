@@ -89,6 +89,9 @@ var (
 
 // demandOf says what a host has to fulfil; an error says that it may not be used at all.
 func (q *QM) demandOf(ctx context.Context, l *line, h host, p *policies, w wish) (demand, error) {
+	if h.here() {
+		return demand{security: h.via.security}, nil
+	}
 	if h.via.via != viaMX {
 		d := demand{security: h.via.security, strict: w == strictly}
 		if d.strict && (d.security == opportunistic || d.security == encrypted) {
