@@ -154,6 +154,7 @@ type Status struct {
 	Stopping    bool      `json:"stopping,omitempty"`
 	Fenced      string    `json:"fenced,omitempty"`
 	Rooms       []Room    `json:"rooms,omitempty"`
+	FreeOctets  int64     `json:"free_octets,omitempty"` // of the file system with the directory of the house
 }
 
 // Record is a DNS record to publish.

@@ -97,6 +97,9 @@ func (c *statusCmd) Run(e *env) error {
 	if s.Fenced != "" {
 		fmt.Fprintf(e.stdout, "Trouble     %s\n", s.Fenced)
 	}
+	if s.FreeOctets > 0 {
+		fmt.Fprintf(e.stdout, "Disk        %s free\n", octets(s.FreeOctets))
+	}
 	if s.Certificate != "" {
 		fmt.Fprintf(e.stdout, "Certificate %s\n", s.Certificate)
 	}

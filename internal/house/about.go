@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/samotop/samotop/internal/certs"
 	"github.com/samotop/samotop/management"
 	"github.com/samotop/samotop/store"
@@ -34,6 +36,10 @@ func (a about) Status(ctx context.Context) (management.Status, error) {
 		if certs.SelfSigned(h.keeper.Certificate()) {
 			s.Certificate += ", self-signed"
 		}
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(h.conf.Dir, &fs); err == nil {
+		s.FreeOctets = int64(uint64(fs.Bavail) * uint64(fs.Bsize))
 	}
 	if err := h.failure(); err != nil {
 		s.Fenced = err.Error()
