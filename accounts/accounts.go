@@ -123,6 +123,7 @@ type Resolution struct {
 	Gated     []bool        // those whose owners decide who may write to them: see Decide; nil: none
 	Lists     []bool        // those that are lists, which are Remote; nil: none
 	Rewritten []Rewrite     // what rules of domains made of it, in order; nil: nothing
+	Since     time.Time     // when the newest account, alias or list on the way was made; zero for a role
 
 	shared bool // disabled accounts were left out
 }

@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/samotop/samotop/mail"
 )
@@ -20,6 +21,7 @@ type expansion struct {
 	lists     []mail.Address // lists among the targets
 	rewritten []Rewrite
 	disabled  int
+	since     time.Time // when the newest of what was met was made
 	visits    int
 	most      int                   // targets, and a quarter of the visits; 0: MaxTargets
 	members   bool                  // of a list: no lists
@@ -76,11 +78,14 @@ func (x *expansion) visit(ctx context.Context, addr mail.Address, detail string,
 	case f.n == nil:
 		return false, nil
 	case f.n.account != nil:
+		x.made(f.n.account.Created)
 		x.account(f.n.account, detail)
 		return true, nil
 	case f.n.list != nil:
+		x.made(f.n.list.Created)
 		return true, x.list(f.n.list)
 	}
+	x.made(f.n.alias.Created)
 	return true, x.alias(ctx, f.n.alias, detail, depth)
 }
 
@@ -219,9 +224,16 @@ func (x *expansion) list(l *List) error {
 	return nil
 }
 
+// made tells when something on the way was made.
+func (x *expansion) made(at time.Time) {
+	if at.After(x.since) {
+		x.since = at
+	}
+}
+
 func (x *expansion) resolution(alias bool) Resolution {
 	res := Resolution{
-		OurDomain: true, Alias: alias, Targets: x.targets, Accounts: x.ids, Rewritten: x.rewritten,
+		OurDomain: true, Alias: alias, Targets: x.targets, Accounts: x.ids, Rewritten: x.rewritten, Since: x.since,
 		Disabled: len(x.targets) == 0 && x.disabled > 0,
 		shared:   x.disabled > 0,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mailauth/srs"
@@ -39,7 +40,7 @@ func (a *Accounts) Resolve(ctx context.Context, addr mail.Address) (Resolution, 
 	}
 	n := f.n
 	if n != nil && n.account != nil && n.account.Enabled && f.detail == "" && !isRole(addr.Local) {
-		return Resolution{OurDomain: true, Targets: n.targets, Accounts: n.ids, Gated: a.contacts.gated(n.ids)}, nil // the common case
+		return Resolution{OurDomain: true, Targets: n.targets, Accounts: n.ids, Gated: a.contacts.gated(n.ids), Since: n.account.Created}, nil // the common case
 	}
 	x := &expansion{a: a}
 	base, _ := a.split(&d, addr.Local)
@@ -84,7 +85,9 @@ func (a *Accounts) resolveRole(ctx context.Context, x *expansion, domain, local 
 			x.account(&acc, "")
 		}
 	}
-	return x.resolution(true), nil
+	res := x.resolution(true)
+	res.Since = time.Time{} // whoever has the role is who is meant
+	return res, nil
 }
 
 // keeper is who gets the mail for a role that nobody was given.

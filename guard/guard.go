@@ -27,6 +27,7 @@ type Resolution struct {
 	Targets   []mail.Target // where it goes; none: there is no such user
 	Gated     []bool        // targets whose owners decide who may write to them; nil: none
 	Rewritten []Rewrite     // what rules made of the address; nil: nothing
+	Since     time.Time     // since when it has led there; zero: for ever
 }
 
 // Rules knows the addresses. It is safe for concurrent use.

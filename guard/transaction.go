@@ -63,6 +63,9 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 	}
 	refusal := verdict(&res, r.Address)
 	t.guessed(ctx, refusal)
+	if refusal == nil && !r.RRVS.IsZero() && res.Since.After(r.RRVS) { // RFC 7293 section 5.2
+		refusal = mail.NewReply(550, mail.Enhanced{5, 7, 17}, "%s: the owner of the mailbox has changed since then", r.Address.Path())
+	}
 	if refusal == nil {
 		refusal = t.judge(ctx, &res, r.Address)
 	}

@@ -99,9 +99,12 @@ func (t *transaction) target(ctx context.Context, w mail.Target, r *mail.Recipie
 		}
 	}
 	n := target{Target: w, index: -1, part: &t.mailbox, handed: mail.Recipient{
-		Address: w.Address, Folder: w.Folder, Notify: r.Notify, Original: r.Original, RRVS: r.RRVS,
+		Address: w.Address, Folder: w.Folder, Notify: r.Notify, Original: r.Original,
 		DeliveryID: fmt.Sprintf("%s.%d", t.id, len(t.targets)),
 	}}
+	if w.Remote && len(r.Targets) == 1 { // the guard has judged for what is ours; one who is sent on to is judged there
+		n.handed.RRVS = r.RRVS
+	}
 	if n.handed.Original == "" && w.Address != r.Address {
 		n.handed.Original = originalOf(r.Address)
 	}

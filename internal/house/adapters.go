@@ -26,7 +26,7 @@ type guardRules struct{ a accountsRoom }
 
 func (g guardRules) Resolve(ctx context.Context, to mail.Address) (guard.Resolution, error) {
 	r, err := g.a.Resolve(ctx, to)
-	return guard.Resolution{OurDomain: r.OurDomain, Disabled: r.Disabled, Targets: r.Targets, Gated: r.Gated, Rewritten: rewritten(r)}, err
+	return guard.Resolution{OurDomain: r.OurDomain, Disabled: r.Disabled, Targets: r.Targets, Gated: r.Gated, Rewritten: rewritten(r), Since: r.Since}, err
 }
 
 // queueRules tells the queue manager the same: what is not ours goes out.

@@ -28,7 +28,9 @@ var (
 )
 
 // What is offered is what the rooms behind keep: NOTIFY=SUCCESS goes by the queue, which reports; the queue also holds
-// back and counts down. LMTP answers for each recipient itself and needs none of it.
+// back and counts down. LMTP answers for each recipient itself and needs none of it. RRVS is the guard's, who is asked for what
+// comes from outside. NO-SOLICITING (RFC 3865) is not offered: it would ask senders of advertisements to say so, who do not; the
+// library has it for whoever wants it.
 const (
 	extensionsIn  = smtp.DefaultExtensions | smtp.ExtDSN | smtp.ExtBinaryMIME | smtp.ExtRequireTLS
 	extensionsOut = extensionsIn | smtp.ExtPriority | smtp.ExtDeliverBy | smtp.ExtFutureRelease
@@ -119,7 +121,7 @@ func (h *House) mta(conf *tls.Config, _ mail.Authenticator) ([]planned, error) {
 		return nil, err
 	}
 	srv := h.smtp("mta", conf)
-	srv.Door, srv.Trusted, srv.Extensions = chain, trusted(h.conf.MTA.Trusted), extensionsIn
+	srv.Door, srv.Trusted, srv.Extensions = chain, trusted(h.conf.MTA.Trusted), extensionsIn|smtp.ExtRRVS
 	return each(h.conf.MTA.Listen, h.conf.MTA.Proxy, func(config.Listen) (string, server) { return "smtp", srv }), nil
 }
 
