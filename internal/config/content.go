@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -14,6 +15,9 @@ type Content struct {
 	LearnMessages int64   `json:",omitzero"` // of each kind before it is asked; 0: the default
 
 	Filters []ContentFilter `json:",omitempty"`
+
+	PolicyListen    string `json:",omitzero"` // loopback address of the policy server for Postfix, beside its socket; "": none
+	SocketmapListen string `json:",omitzero"` // the same of socketmap
 }
 
 // ContentFilter is one [[guard.filter]]: a program that is asked about content.
@@ -49,6 +53,9 @@ type rawContent struct {
 	LearnWeight   *float64 `toml:"learn_weight"`
 	LearnMessages *int64   `toml:"learn_messages"`
 
+	PolicyListen    *string `toml:"policy_listen"`
+	SocketmapListen *string `toml:"socketmap_listen"`
+
 	Filter []rawFilter `toml:"filter"`
 }
 
@@ -56,6 +63,8 @@ func (r *rawContent) merge(later *rawContent) {
 	over(&r.Learn, later.Learn)
 	over(&r.LearnWeight, later.LearnWeight)
 	over(&r.LearnMessages, later.LearnMessages)
+	over(&r.PolicyListen, later.PolicyListen)
+	over(&r.SocketmapListen, later.SocketmapListen)
 	r.Filter = append(r.Filter, later.Filter...)
 }
 
@@ -67,6 +76,8 @@ func (l *loader) content(r *rawContent) (c Content) {
 	}
 	c.LearnWeight = value(r.LearnWeight)
 	c.LearnMessages = l.limit("guard.learn_messages", value(r.LearnMessages), r.LearnMessages != nil, 1, 1_000_000)
+	c.PolicyListen = l.loopback("guard.policy_listen", r.PolicyListen)
+	c.SocketmapListen = l.loopback("guard.socketmap_listen", r.SocketmapListen)
 	if len(r.Filter) > MaxContentFilters {
 		l.fault("guard.filter", "take some out: each message waits for all of them", "%d filters, more than %d", len(r.Filter), MaxContentFilters)
 		return c
@@ -77,6 +88,18 @@ func (l *loader) content(r *rawContent) (c Content) {
 		}
 	}
 	return c
+}
+
+// loopback reads an address that only programs of this machine can reach: who may ask is not checked.
+func (l *loader) loopback(key string, v *string) string {
+	s := value(v)
+	if s == "" {
+		return ""
+	}
+	if ap, err := netip.ParseAddrPort(s); err != nil || !ap.Addr().IsLoopback() || ap.Port() == 0 {
+		l.fault(key, "write it as \"127.0.0.1:10031\", or use the socket in DIR/run", "%q is no loopback address with a port", s)
+	}
+	return s
 }
 
 // filter reads one [[guard.filter]].

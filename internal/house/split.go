@@ -162,6 +162,7 @@ func (h *House) doors(*tls.Config, mail.Authenticator) ([]planned, error) {
 		if h.o.Linked {
 			out = append(out, h.lessonService())
 		}
+		out = append(out, h.postfix()...)
 	}
 	if h.has(Queue) {
 		offer("qm", queueSocket, h.queueDoor)
