@@ -253,6 +253,18 @@ listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 # max_age = "168h" # how long others keep the policy
 # mx = ["{{.Hostname}}"] # names of the MX records; then see "samotop dns show"
 
+[guard] # who may write to people here, and what is done with mail that is not wanted
+# learn = true # the filter that learns from mail that is moved to Junk and back (docs/junk.md)
+# learn_messages = 20 # of each kind that must be learned before it says anything
+# learn_weight = 6.0 # points when it is sure
+# policy_listen = "127.0.0.1:10031" # a Postfix in front asks about recipients; also on the socket run/policy.sock
+# socketmap_listen = "127.0.0.1:10032" # and about domains, mailboxes and aliases; also on run/socketmap.sock
+
+# [[guard.filter]] # a program that judges content too: rspamd, or a milter
+# url = "http://127.0.0.1:11333/checkv2" # or milter = "unix:/run/clamav/clamav-milter.ctl"
+# timeout = "20s"
+# away = "accept" # or "defer": put mail off while it cannot be asked
+
 [journal] # what happened to each message, for "samotop why"
 # days = 30
 # max_bytes = 536870912
