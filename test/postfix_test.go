@@ -81,9 +81,9 @@ func startPostfix(t *testing.T, replace ...string) {
 	})
 }
 
-// TestPostfixInFront: a Postfix takes mail for a house, asks its guard about each recipient and its accounts about domains
+// TestPostfixAsks: a Postfix takes mail for a house, asks its guard about each recipient and its accounts about domains
 // and aliases, and delivers by LMTP.
-func TestPostfixInFront(t *testing.T) {
+func TestPostfixAsks(t *testing.T) {
 	h := newHouse(t, "a.test", "alice", "bob", "shy")
 	policy, maps, port := freePort(t), freePort(t), freePort(t)
 	h.dropIn("front", fmt.Sprintf("[guard]\npolicy_listen = \"127.0.0.1:%s\"\nsocketmap_listen = \"127.0.0.1:%s\"\n", policy, maps))
