@@ -50,8 +50,13 @@ func (t *transaction) judge(ctx context.Context, res *Resolution, to mail.Addres
 	refusal := t.score(ctx, res, to, role)
 	if refusal != nil {
 		t.proofs = t.proofs[:before]
+		return refusal
 	}
-	return refusal
+	asked := slices.DeleteFunc(t.proofs[before:], func(p proof) bool { // about who takes no mail nothing is asked
+		return !slices.ContainsFunc(res.Targets, func(x mail.Target) bool { return x.Address == p.to })
+	})
+	t.proofs = t.proofs[:before+len(asked)]
+	return nil
 }
 
 // freed is a target of the present recipient whose owner, or a list, lets the sender in whatever his score is.

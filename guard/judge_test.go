@@ -175,6 +175,17 @@ func TestJudgeOdd(t *testing.T) {
 	}
 }
 
+// A target that its score refuses is not asked about at the end, where nothing would go to it.
+func TestJudgeDropsProofs(t *testing.T) {
+	alice, bob := mail.Target{Address: address(t, "alice@example.test")}, mail.Target{Address: address(t, "bob@example.test")}
+	where := rules{"both@example.test": {OurDomain: true, Targets: []mail.Target{alice, bob}, Gated: []bool{true, false}}}
+	said := &scores{account: map[string]float64{"alice": 20}}
+	rcpt, _, end := judgedContent(t, Config{Rules: where, Contacts: &book{}, Judges: []Judge{said}}, &mail.Session{}, "stranger@far.test", "both@example.test", "content")
+	if rcpt != "<bob@example.test>" || !strings.HasPrefix(end, "250") {
+		t.Errorf("%s, then %s", rcpt, end)
+	}
+}
+
 func TestOpinionIsBounded(t *testing.T) {
 	var o, more Opinion
 	for i := range 3 * MaxReasons {

@@ -264,6 +264,23 @@ listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 # url = "http://127.0.0.1:11333/checkv2" # or milter = "unix:/run/clamav/clamav-milter.ctl"
 # timeout = "20s"
 # away = "accept" # or "defer": put mail off while it cannot be asked
+[guard] # senders whom nobody has decided about, and abuse: docs/guard.md; "samotop sender" and "samotop ban" are the rest
+# junk = 5.0 # score from which mail goes to the folder Junk; -1: never
+# refuse = 15.0 # from which it is refused
+# defer = -1 # from which it is put off at RCPT
+# greylist = "suspicious" # put off new senders: "suspicious" ones, "all", or "off"; greylist_delay = "1m"
+# own = [] # networks that are never banned, limited nor greylisted, beside loopback and [mta] trusted
+# ban = "1h" # the first automatic ban of who guesses; "0s": none
+# unknown_recipients = 50 # of an address in an hour, then it is banned; wrong_passwords = 50: the same
+# connections_per_minute = 300 # of an address; messages_per_minute = 300; -1: no limit
+# sent_messages_per_hour = 300 # of an account; sent_messages_per_day = 2000, sent_recipients_per_hour = 1000, sent_recipients_per_day = 5000
+# alarm = true # tell the owner of an account of unusual sending
+# reputation_entries = 262144 # 32 octets each; reputation_half_life = "720h"
+# [[guard.dnsbl]] # a list in DNS that you may use; several tables for several lists
+# zone = "zen.example.net"
+# weight = 5.0 # of its answer in the score; below zero: a list of good senders
+# answers = ["127.0.0.2/31"] # that count; default: all
+# of = "address" # or "domain": of the sender
 
 [journal] # what happened to each message, for "samotop why"
 # days = 30
