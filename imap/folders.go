@@ -134,7 +134,7 @@ func (c *conn) tellOldName(asked, name string) {
 // cmdClose: RFC 9051 section 6.4.1. No EXPUNGE is told.
 func (c *conn) cmdClose(ctx context.Context) error {
 	if !c.sel.readOnly && c.sel.may("e") {
-		if _, err := c.sel.box.Expunge(ctx, nil); err != nil && !isNoPerm(err) { // RFC 4314 section 4
+		if _, err := c.sel.box.Expunge(ctx, nil); err != nil && !isNoPerm(err) && !hasCode(err, "INUSE") { // RFC 4314 section 4
 			return err
 		}
 	}

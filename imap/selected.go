@@ -35,9 +35,11 @@ func (v *selected) may(any string) bool { return v.rights == "" || strings.Conta
 func (v *selected) writable() bool { return v.may("iewt") }
 
 // isNoPerm reports whether the login lacks a right.
-func isNoPerm(err error) bool {
+func isNoPerm(err error) bool { return hasCode(err, "NOPERM") }
+
+func hasCode(err error, code string) bool {
 	e, ok := err.(*Error)
-	return ok && e.Code == "NOPERM"
+	return ok && e.Code == code
 }
 
 // tellNewRights says what flags can be changed now that the login's rights are others (RFC 4314 section 5.1.1).

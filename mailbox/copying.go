@@ -58,6 +58,11 @@ func (j *copying) build(ctx context.Context, c *commit, r store.Reader, set imap
 			return errQuota
 		}
 	}
+	if j.move {
+		if err := p.mayTake(from); err != nil {
+			return err
+		}
+	}
 	if err := p.moreRows(ctx, r, from, list); err != nil {
 		return err
 	}

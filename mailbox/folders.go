@@ -434,6 +434,9 @@ func (p *part) renameInbox(ctx context.Context, r store.Reader, to string) error
 	if old == nil {
 		return errNoInbox
 	}
+	if err := p.mayTake(old); err != nil {
+		return err
+	}
 	taken, err := p.find(ctx, r, to)
 	switch {
 	case err != nil:

@@ -52,6 +52,9 @@ func (s *selected) expunge(ctx context.Context, p *part, r store.Reader, set ima
 		if m.small.System&imap.FlagDeleted == 0 {
 			continue
 		}
+		if err := p.mayTake(b); err != nil {
+			return err
+		}
 		if err := p.depart(ctx, r, b, m.uid, &m.small); err != nil {
 			return err
 		}

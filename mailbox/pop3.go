@@ -12,9 +12,9 @@ import (
 	"github.com/samotop/samotop/store"
 )
 
-// POP3 returns what a POP3 server reads: the INBOX of each account. One session at a time has it (RFC 1939 section 4);
-// IMAP sessions go on beside it, and what they expunge is gone for the POP3 session too. Flags play no part and are not
-// changed.
+// POP3 returns what a POP3 server reads: the INBOX of each account. One session at a time has it (RFC 1939 section 4), and
+// until it ends nobody else can take messages out of INBOX: EXPUNGE and MOVE there answer INUSE (RFC 5530), CLOSE leaves
+// what is \Deleted. All else goes on beside it. Flags play no part and are not changed.
 func (m *Mailbox) POP3() pop3.Backend { return maildrops{m} }
 
 type maildrops struct{ m *Mailbox }
@@ -31,7 +31,11 @@ func (b maildrops) Open(ctx context.Context, s *mail.Session, messages int) (pop
 		return nil, pop3.ErrInUse
 	}
 	d := &maildrop{view: v}
-	if err := d.load(ctx, messages); err != nil {
+	err = v.await(ctx) // what was taken out before the lock is gone now
+	if err == nil {
+		err = d.load(ctx, messages)
+	}
+	if err != nil {
 		_ = d.Close() // never fails
 		return nil, toPOP3(err)
 	}
@@ -49,6 +53,19 @@ func (m *Mailbox) lockDrop(id accountID) bool {
 	}
 	m.drops[id] = struct{}{}
 	return true
+}
+
+// mayTake tells whether messages can be taken out of a mailbox: out of INBOX not while a POP3 session has it.
+func (p *part) mayTake(b *box) error {
+	if b.Name != inbox {
+		return nil
+	}
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	if _, held := p.m.drops[p.id]; held {
+		return no("INUSE", "INBOX is being read by POP3: try again when that has ended")
+	}
+	return nil
 }
 
 func (m *Mailbox) unlockDrop(id accountID) {

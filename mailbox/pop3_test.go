@@ -113,12 +113,18 @@ func TestPOP3BesideIMAP(t *testing.T) {
 	if _, err := box.Store(ctx, first, imap.StoreChange{Mode: imap.StoreAdd, Flags: imap.Flags{System: imap.FlagDeleted}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := box.Expunge(ctx, nil); err != nil {
-		t.Fatal(err)
+	if _, err := box.Expunge(ctx, nil); code(err) != "INUSE" {
+		t.Errorf("EXPUNGE while POP3 has INBOX: %v", err)
+	}
+	if _, err := box.Copy(ctx, first, "Trash", true); code(err) != "INUSE" {
+		t.Errorf("MOVE while POP3 has INBOX: %v", err)
+	}
+	if _, err := box.Copy(ctx, first, "Trash", false); err != nil {
+		t.Errorf("COPY: %v", err)
 	}
 	deliver(t, m, letter(9), rcpt(1))
-	if err := d.Read(ctx, 0, func(pop3.Content) error { return nil }); !errors.Is(err, pop3.ErrGone) {
-		t.Errorf("an expunged message: %v", err)
+	if !strings.HasSuffix(readAll(t, d, 0), letter(0)) {
+		t.Error("a message that is to be expunged cannot be read")
 	}
 	if !strings.HasSuffix(readAll(t, d, 1), letter(1)) {
 		t.Error("numbers have shifted")
@@ -129,6 +135,12 @@ func TestPOP3BesideIMAP(t *testing.T) {
 	if got := show(t, box); !strings.HasPrefix(got, "3") || !strings.Contains(got, "4") || strings.Contains(got, "2") {
 		t.Errorf("left: %s", got)
 	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := box.Copy(ctx, everything(), "Trash", true); err != nil || show(t, box) != "" {
+		t.Errorf("MOVE after POP3: %v", err)
+	}
 }
 
 func TestPOP3Renamed(t *testing.T) {
@@ -137,15 +149,15 @@ func TestPOP3Renamed(t *testing.T) {
 	deliver(t, m, letter(1), rcpt(1))
 	d := drop(t, m, 1)
 	a := login(t, m, 1)
-	if err := a.Rename(ctx, "INBOX", "Old"); err != nil {
+	if err := a.Rename(ctx, "INBOX", "Old"); code(err) != "INUSE" {
+		t.Errorf("INBOX was renamed while POP3 had it: %v", err)
+	}
+	if err := errors.Join(d.Delete(ctx, []int{0}), d.Close(), a.Rename(ctx, "INBOX", "Old")); err != nil {
 		t.Fatal(err)
 	}
 	deliver(t, m, letter(2), rcpt(1))
-	if err := d.Delete(ctx, []int{0}); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"INBOX", "Old"} {
-		if s, err := a.Status(ctx, name); err != nil || s.Messages != 1 {
+	for name, want := range map[string]uint32{"INBOX": 1, "Old": 0} {
+		if s, err := a.Status(ctx, name); err != nil || s.Messages != want {
 			t.Errorf("%s: %d messages, %v", name, s.Messages, err)
 		}
 	}
