@@ -218,7 +218,7 @@ func (c *replica) step(ctx context.Context, m *Mailbox, a imap.Account, rnd *ran
 		return set
 	}
 	var err error
-	switch rnd.IntN(13) {
+	switch rnd.IntN(15) {
 	case 0, 1:
 		err = tryDeliver(ctx, m, letter(rnd.IntN(5)), 1, 2)
 	case 2:
@@ -246,12 +246,35 @@ func (c *replica) step(ctx context.Context, m *Mailbox, a imap.Account, rnd *ran
 		err = c.looks(ctx)
 	case 12:
 		_, err = c.box.Search(ctx, &imap.Query{Within: everything(), Criteria: &imap.Criteria{Body: []string{"number 3"}}, Sort: []imap.SortKey{{Key: "DATE"}}})
+	case 13, 14:
+		err = c.reconnect(ctx, a)
 	}
 	if err != nil {
 		return err
 	}
 	if rnd.IntN(4) == 0 {
 		return nil
+	}
+	return c.update(ctx)
+}
+
+// reconnect ends the session's selection and begins another that knows only what a client keeps: UIDs, flags and the modseq
+// of QRESYNC (RFC 7162 section 3.2.5). The change log is short here, so that what is asked for is often older than it.
+func (c *replica) reconnect(ctx context.Context, a imap.Account) error {
+	if err := c.box.Close(); err != nil {
+		return err
+	}
+	box, err := a.Select(ctx, "INBOX", false)
+	if err != nil {
+		return err
+	}
+	c.box = box.(*selected)
+	snap, err := c.box.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	if snap.HighestModSeq < c.at || snap.UIDNext < c.next {
+		return fmt.Errorf("numbers go back: %+v, was at %d and %d", snap.Status, c.at, c.next)
 	}
 	return c.update(ctx)
 }
