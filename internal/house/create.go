@@ -253,18 +253,12 @@ listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 # max_age = "168h" # how long others keep the policy
 # mx = ["{{.Hostname}}"] # names of the MX records; then see "samotop dns show"
 
-[guard] # who may write to people here, and what is done with mail that is not wanted
+[guard] # who may write to people here, and what is done with mail that is not wanted, and about abuse: docs/guard.md
 # learn = true # the filter that learns from mail that is moved to Junk and back (docs/junk.md)
 # learn_messages = 20 # of each kind that must be learned before it says anything
 # learn_weight = 6.0 # points when it is sure
 # policy_listen = "127.0.0.1:10031" # a Postfix in front asks about recipients; also on the socket run/policy.sock
 # socketmap_listen = "127.0.0.1:10032" # and about domains, mailboxes and aliases; also on run/socketmap.sock
-
-# [[guard.filter]] # a program that judges content too: rspamd, or a milter
-# url = "http://127.0.0.1:11333/checkv2" # or milter = "unix:/run/clamav/clamav-milter.ctl"
-# timeout = "20s"
-# away = "accept" # or "defer": put mail off while it cannot be asked
-[guard] # senders whom nobody has decided about, and abuse: docs/guard.md; "samotop sender" and "samotop ban" are the rest
 # junk = 5.0 # score from which mail goes to the folder Junk; -1: never
 # refuse = 15.0 # from which it is refused
 # defer = -1 # from which it is put off at RCPT
@@ -276,11 +270,17 @@ listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 # sent_messages_per_hour = 300 # of an account; sent_messages_per_day = 2000, sent_recipients_per_hour = 1000, sent_recipients_per_day = 5000
 # alarm = true # tell the owner of an account of unusual sending
 # reputation_entries = 262144 # 32 octets each; reputation_half_life = "720h"
+
 # [[guard.dnsbl]] # a list in DNS that you may use; several tables for several lists
 # zone = "zen.example.net"
 # weight = 5.0 # of its answer in the score; below zero: a list of good senders
 # answers = ["127.0.0.2/31"] # that count; default: all
 # of = "address" # or "domain": of the sender
+
+# [[guard.filter]] # a program that judges content too: rspamd, or a milter
+# url = "http://127.0.0.1:11333/checkv2" # or milter = "unix:/run/clamav/clamav-milter.ctl"
+# timeout = "20s"
+# away = "accept" # or "defer": put mail off while it cannot be asked
 
 [journal] # what happened to each message, for "samotop why"
 # days = 30
