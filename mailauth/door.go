@@ -256,7 +256,7 @@ func (t *transaction) tell(r Report) {
 	t.s.SetFact("auth", r.Action.String())
 }
 
-// refusal says why (RFC 7372; RFC 9989 section 7.3 leaves the codes open, everybody uses 5.7.1).
+// refusal says why (RFC 7372; RFC 9989 section 7.2 leaves the codes open, everybody uses 5.7.1).
 func refusal(r Report) error {
 	for _, f := range r.Findings {
 		if f.Action != r.Action {

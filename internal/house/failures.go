@@ -3,6 +3,7 @@ package house
 import (
 	"context"
 	"crypto/rand"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +16,7 @@ import (
 	"github.com/samotop/samotop/mailauth/spf"
 )
 
-// Limits of failure reports (RFC 9991 section 3.1 asks for some): a flood of forgeries is told by a sample.
+// Limits of failure reports, which RFC 9991 section 2 requires: a flood of forgeries is told by a sample.
 const (
 	failuresADomain    = 10 // in an hour
 	failuresInAll      = 200
@@ -44,6 +45,9 @@ func newFailures(h *House) *failures {
 // tell reports a message, or not. It returns at once.
 func (f *failures) tell(ctx context.Context, r mailauth.Report) {
 	if !f.h.conf.Reports.Failures || r.Early || r.Facts.From.IsNull() || r.DMARC.Record == nil || len(r.DMARC.Record.FailureTo) == 0 {
+		return
+	}
+	if r.DMARC.Record.PSD == "y" { // RFC 9991 section 2
 		return
 	}
 	kind := failed(r)
@@ -126,7 +130,7 @@ func (f *failures) mail(r mailauth.Report, kind string, now time.Time) *report.M
 	}
 	for _, d := range r.DKIM {
 		if d.Status == dkim.Fail {
-			x.DKIM.Domain, x.DKIM.Selector = d.Domain, d.Selector
+			x.DKIM.Domain, x.DKIM.Selector, x.DKIM.Identity = d.Domain, d.Selector, d.Identity
 			break
 		}
 	}
@@ -135,13 +139,13 @@ func (f *failures) mail(r mailauth.Report, kind string, now time.Time) *report.M
 	return m
 }
 
-// alignment is Identity-Alignment (RFC 9991 section 4): what produced an aligned identity.
+// alignment is Identity-Alignment (RFC 9991 section 4): what did not authenticate an aligned identity.
 func alignment(r mailauth.Report) string {
 	var out []string
-	if len(r.DMARC.AlignedDKIM) > 0 {
+	if len(r.DMARC.AlignedDKIM) == 0 {
 		out = append(out, "dkim")
 	}
-	if r.DMARC.AlignedSPF {
+	if !r.DMARC.AlignedSPF {
 		out = append(out, "spf")
 	}
 	if out == nil {
@@ -162,6 +166,9 @@ func (f *failures) send(ctx context.Context, r mailauth.Report, m *report.Mail) 
 	}
 	for _, a := range addresses {
 		m.To = append(m.To, a.String())
+	}
+	if !r.DMARC.AlignedSPF && r.SPF.Status != spf.Pass {
+		m.Feedback.SPFDNS = f.policy(ctx, r.SPF.Domain)
 	}
 	return f.h.sendOwn(ctx, m, addresses)
 }
@@ -186,4 +193,22 @@ func (h *House) consenting(ctx context.Context, about string, addresses []string
 		}
 	}
 	return out, nil
+}
+
+// policy is the SPF record of a domain as SPF-DNS has it (RFC 6591 section 3.2.6); "" if there is none.
+func (f *failures) policy(ctx context.Context, domain string) string {
+	dns, err := f.h.resolver()
+	if err != nil || domain == "" {
+		return ""
+	}
+	texts, _, err := dns.TXT(ctx, domain)
+	if err != nil {
+		return ""
+	}
+	for _, s := range texts {
+		if rest, ok := strings.CutPrefix(strings.ToLower(s), "v=spf1"); ok && (rest == "" || rest[0] == ' ') {
+			return "txt : " + domain + " : " + strconv.Quote(s)
+		}
+	}
+	return ""
 }

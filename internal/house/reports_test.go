@@ -19,6 +19,7 @@ import (
 const reportZone = checkZone + `
 	wants.test                          TXT "v=spf1 ip4:127.0.0.1 -all"
 	_dmarc.wants.test                   TXT "v=DMARC1; p=reject; rua=mailto:dmarc@wants.test,mailto:a@agreed.test,mailto:a@asked-nobody.test"
+	liar.test                           TXT "v=spf1 ip4:192.0.2.1 -all"
 	_dmarc.told.test                    TXT "v=DMARC1; p=quarantine; ruf=mailto:ruf@told.test,mailto:a@asked-nobody.test"
 	wants.test._report._dmarc.agreed.test TXT "v=DMARC1"
 `
@@ -139,7 +140,7 @@ func TestFailureReports(t *testing.T) {
 	if code := sendAs(t, r.addr("25"), "", "alice@example.test", forged); code != 250 {
 		t.Fatal(code)
 	}
-	if code := sendAs(t, r.addr("25"), "x@none.test", "alice@example.test", forged); code != 250 {
+	if code := sendAs(t, r.addr("25"), "x@liar.test", "alice@example.test", forged); code != 250 {
 		t.Fatal(code)
 	}
 	var sent []mailtest.Recorded
@@ -154,7 +155,7 @@ func TestFailureReports(t *testing.T) {
 		t.Fatalf("%v\n%s", err, sent[0].Content)
 	}
 	f, ok := parsed[0].(*report.Feedback)
-	if !ok || f.Type != "auth-failure" || f.Failure != "dmarc" || f.Delivery != "spam" || f.Alignment != "none" || f.MailFrom != "<x@none.test>" ||
+	if !ok || f.Type != "auth-failure" || f.Failure != "dmarc" || f.Delivery != "spam" || f.Alignment != "dkim, spf" || f.MailFrom != "<x@liar.test>" || f.SPFDNS != `txt : liar.test : "v=spf1 ip4:192.0.2.1 -all"` ||
 		len(f.Domains) != 1 || f.Domains[0] != "told.test" || f.SourceIP.String() != "127.0.0.1" {
 		t.Fatalf("%+v\n%s", f, sent[0].Content)
 	}

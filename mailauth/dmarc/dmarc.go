@@ -66,7 +66,7 @@ type Result struct {
 	OrgDomain   string  // Organizational Domain of the Author Domain
 	Policy      Policy  // that applies: p, sp or np
 	Tag         string  // which of them: "p", "sp" or "np"
-	NonExistent bool    // the Author Domain does not exist in the sense of section 3.2.7
+	NonExistent bool    // the Author Domain does not exist in the sense of section 3.2.13
 	AlignedSPF  bool
 	AlignedDKIM []string // those of Message.DKIM that align
 	Err         error
@@ -196,7 +196,7 @@ func (w *walker) walk(ctx context.Context, name string) ([]found, error) {
 	return met, nil
 }
 
-// parent takes the left-most label off, or as many as leave seven (section 4.10, step 5).
+// parent takes the left-most label off, or as many as leave seven (section 4.10, steps 4 and 7).
 func parent(name string) string {
 	n := strings.Count(name, ".") + 1
 	drop := max(1, n-7)
@@ -279,7 +279,7 @@ func (w *walker) policy(ctx context.Context, author string) Result {
 	return r
 }
 
-// nonExistent reports whether there is neither an address nor an exchanger (RFC 9989 section 3.2.7).
+// nonExistent reports whether there is neither an address nor an exchanger (RFC 9989 section 3.2.13).
 func (w *walker) nonExistent(ctx context.Context, domain string) (bool, error) {
 	_, _, err := w.resolver.MX(ctx, domain)
 	if err == nil || errors.Is(err, resolver.ErrTemporary) {
