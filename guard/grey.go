@@ -10,7 +10,7 @@ import (
 // Limits of greylisting.
 const (
 	DefaultGreyDelay = time.Minute         // a new sender that comes again after that passes
-	GreySuspicious   = 2.5                 // score from which somebody is suspicious
+	GreySuspicious   = 3                   // score from which somebody is suspicious
 	greyLife         = 36 * 24 * time.Hour // who was not seen for so long is new again
 	greyNames        = 1 << 17             // senders that are remembered; the oldest are forgotten
 )
