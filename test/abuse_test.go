@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -21,6 +22,13 @@ func (h *house) stranger(ip string, port int) *stranger {
 	c := behind(h.t, "127.0.0.2", h.addr(port))
 	s := &stranger{h.t, c, bufio.NewReader(c)}
 	fmt.Fprintf(c, "PROXY TCP4 %s 127.0.0.1 4444 %d\r\n", ip, port)
+	return s
+}
+
+// secure goes on under TLS.
+func (s *stranger) secure() *stranger {
+	s.Conn = tls.Client(s.Conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a test on loopback
+	s.r = bufio.NewReader(s.Conn)
 	return s
 }
 
@@ -133,7 +141,7 @@ func abuse(t *testing.T, h *house, crash func()) {
 
 	// Passwords are guessed, at IMAP.
 	for range 2 {
-		thief := h.stranger("198.51.100.7", 143)
+		thief := h.stranger("198.51.100.7", 993).secure()
 		thief.says("")
 		for i := range 2 {
 			fmt.Fprintf(thief, "a%d LOGIN alice@a.test wrong%d\r\n", i, i)

@@ -29,7 +29,7 @@ func TestExchange(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := b.await("bob@b.test", 1)[0]
-	if !strings.Contains(got, "Subject: there\r\n") || !strings.HasPrefix(got, "Return-Path: <alice@a.test>\r\n") || !strings.Contains(got, "by mx.b.test with UTF8SMTPS ") {
+	if !strings.Contains(got, "Subject: there\r\n") || !strings.HasPrefix(got, "Return-Path: <alice@a.test>\r\n") || !strings.Contains(got, "by mx.b.test with ESMTPS ") {
 		t.Error(got)
 	}
 	a.await("alice@a.test", 2)

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// failing serves under strace, which makes the n-th sync of a database's log fail as a broken disk would, and all after it.
+// failing serves under strace, which makes the n-th sync (or write that is synced at once) of a database's log fail as a broken disk would, and all after it.
 func (h *house) failing(database string, n int) {
 	h.t.Helper()
 	strace := need(h.t, "strace")
@@ -24,7 +24,7 @@ func (h *house) failing(database string, n int) {
 		h.t.Fatal(logs, err)
 	}
 	wrapped := filepath.Join(h.t.TempDir(), "strace.sh")
-	script := fmt.Sprintf("#!/bin/sh\nexec %s -f -qq -o /dev/null -e trace=fdatasync,fsync -P %s -e inject=fdatasync,fsync:error=EIO:when=%d+ -- %s \"$@\"\n",
+	script := fmt.Sprintf("#!/bin/sh\nexec %s -f -qq -o /dev/null -e trace=fdatasync,fsync,pwritev2 -P %s -e inject=fdatasync,fsync,pwritev2:error=EIO:when=%d+ -- %s \"$@\"\n",
 		strace, logs[len(logs)-1], n, binary)
 	if err := os.WriteFile(wrapped, []byte(script), 0o700); err != nil {
 		h.t.Fatal(err)

@@ -13,6 +13,7 @@ package acme
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/tls"
@@ -21,12 +22,14 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
@@ -83,7 +86,8 @@ func New(cfg Config) (*Manager, error) {
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return m.magic, nil }})
 	m.magic = certmagic.New(m.cache, certmagic.Config{Storage: &certmagic.FileStorage{Path: cfg.Dir}, KeySource: keySource{m}, Logger: log,
 		OnEvent: m.event, OCSP: certmagic.OCSPConfig{DisableStapling: true}})
-	template := certmagic.ACMEIssuer{CA: cfg.Directory, TestCA: cfg.Directory, Email: cfg.Email, Agreed: true, TrustedRoots: cfg.Roots, Logger: log,
+	// An empty address would make certmagic ask whoever sits at the terminal; a space means none.
+	template := certmagic.ACMEIssuer{CA: cfg.Directory, TestCA: cfg.Directory, Email: cmp.Or(cfg.Email, " "), Agreed: true, TrustedRoots: cfg.Roots, Logger: log,
 		DisableHTTPChallenge: cfg.HTTPAddress == "", DisableTLSALPNChallenge: cfg.TLSAddress == ""}
 	if cfg.DNS != nil {
 		template.DNS01Solver = cfg.DNS
@@ -119,28 +123,65 @@ func split(address string) (host string, port int, err error) {
 	return host, port, err
 }
 
+// Times of Run.
+const (
+	checkEvery = time.Hour        // how often it looks at the certificate's age
+	firstRetry = time.Minute      // after an order that failed; doubled each time
+	lastRetry  = 6 * time.Hour    // and never longer
+	orderTime  = 10 * time.Minute // of one order
+)
+
 // Run gets the certificate if there is none, and keeps it fresh, until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
 	defer m.cache.Stop()
-	path := certmagic.StorageKeys.SiteCert(m.issuer.IssuerKey(), m.cfg.Hostname)
-	switch err := m.deploy(ctx, path); {
-	case errors.Is(err, fs.ErrNotExist): // the first time
-	case errors.Is(err, errOtherKey):
-		m.log.Info("the key was replaced: a new certificate is ordered", "key", m.cfg.KeyFile)
-		if err := m.Renew(ctx); err != nil {
-			m.log.Error("no new certificate; it is tried again at the next start", "err", err)
-		}
-	case err != nil:
+	err := m.deploy(ctx, m.stored())
+	otherKey := errors.Is(err, errOtherKey)
+	if err != nil && !otherKey && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := m.magic.ManageAsync(ctx, []string{m.cfg.Hostname}); err != nil {
-		return fmt.Errorf("acme: %w", err)
+	if otherKey {
+		m.log.Info("the key was replaced: a new certificate is ordered", "key", m.cfg.KeyFile)
 	}
-	<-ctx.Done()
-	return nil
+	for retry := firstRetry; ; {
+		wait := checkEvery
+		// certmagic would try again by itself, but whoever calls Renew meanwhile would wait until that ends, which may be a month.
+		switch err := m.refresh(ctx, otherKey); {
+		case err != nil && ctx.Err() == nil:
+			wait, retry = retry, min(2*retry, lastRetry)
+			m.log.Error("no new certificate; it is tried again", "err", err, "after", wait)
+		case err == nil:
+			otherKey, retry = false, firstRetry
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait + rand.N(wait/10)):
+		}
+	}
 }
 
-// Renew orders a new certificate now, though the old one may be good for long.
+// stored is where the storage keeps the certificate.
+func (m *Manager) stored() string {
+	return certmagic.StorageKeys.SiteCert(m.issuer.IssuerKey(), m.cfg.Hostname)
+}
+
+// refresh orders a certificate, once, if there is none, if less than a third of its time is left, or if it must.
+func (m *Manager) refresh(ctx context.Context, must bool) error {
+	if c, err := certs.Load(m.cfg.CertFile, m.cfg.KeyFile); err == nil && !must && m.magic.Storage.Exists(ctx, m.stored()) {
+		if left := time.Until(c.Leaf.NotAfter); left > c.Leaf.NotAfter.Sub(c.Leaf.NotBefore)/3 {
+			return nil
+		}
+		must = true
+	}
+	ctx, cancel := context.WithTimeout(ctx, orderTime)
+	defer cancel()
+	if must {
+		return m.Renew(ctx)
+	}
+	return m.magic.ObtainCertSync(ctx, m.cfg.Hostname)
+}
+
+// Renew orders a new certificate now, though the old one may be good for long. It tries once.
 func (m *Manager) Renew(ctx context.Context) error {
 	return m.magic.RenewCertSync(ctx, m.cfg.Hostname, true)
 }

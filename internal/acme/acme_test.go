@@ -300,6 +300,7 @@ func TestChallenges(t *testing.T) {
 func TestKeyReplaced(t *testing.T) {
 	w := newWorld(t)
 	cfg := w.config()
+	cfg.Email = "" // nobody is asked for one
 	cfg.DNS = &acme.DNS{Server: w.dns.addr, KeyName: "update", Secret: tsigKey}
 	_, stop := w.run(cfg, nil)
 	first := w.await(nil)
