@@ -85,7 +85,7 @@ func (c *Client) bodyParams(from *mail.Sender, utf8 bool, put func(string)) *mai
 	}
 	if from.UTF8 || utf8 { // RFC 6531 section 3.2
 		if !c.ext.Has("SMTPUTF8") {
-			return mail.NewReply(550, mail.Enhanced{5, 6, 7}, "Message needs SMTPUTF8, and %s does not offer it", c.name)
+			return c.needsUTF8()
 		}
 		put("SMTPUTF8")
 	}

@@ -15,6 +15,9 @@ import (
 // transaction begins, not when the Door opens. It is safe for concurrent use; fields must not be changed after its
 // first use.
 //
+// A message that came with SMTPUTF8 goes to a peer without it if its addresses and its header are ASCII; a header that is not
+// fails the message while the content comes (RFC 6531 section 3.2).
+//
 // On a trusted link the session's facts, delivery ids, folders and trace fields travel beside the message; towards a
 // peer that does not know our extensions trace fields stand in front of the content, and a field that is added after
 // more than 64 KiB of content have gone out fails the message.
@@ -200,7 +203,11 @@ func (r linkReceiver) Begin(ctx context.Context, s *mail.Session, from mail.Send
 		reply, err := c.mailFrom(ctx, s, &from)
 		switch {
 		case err == nil && reply.Positive():
-			return capable(newLinkTx(ctx, l, c, s), reply), nil
+			tx := newLinkTx(ctx, l, c, s)
+			if from.UTF8 && !c.ext.Has("SMTPUTF8") {
+				tx.plain = newPlainWatch()
+			}
+			return capable(tx, reply), nil
 		case err == nil && reply.Code == 421 && reused: // said while the connection lay idle
 		case err == nil:
 			l.give(c)
@@ -224,6 +231,11 @@ func newLinkTx(ctx context.Context, l *Link, c *Client, s *mail.Session) *linkTx
 
 // mailFrom sends MAIL alone.
 func (c *Client) mailFrom(ctx context.Context, s *mail.Session, from *mail.Sender) (*mail.Reply, error) {
+	if from.UTF8 && !c.ext.Has("SMTPUTF8") { // what comes will tell whether it is needed: see plainWatch
+		plain := *from
+		plain.UTF8 = false
+		from = &plain
+	}
 	line, refusal := c.mailLine(from, s, from.Size, false, 0)
 	if refusal != nil {
 		return refusal, nil

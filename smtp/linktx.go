@@ -31,6 +31,7 @@ type linkTx struct {
 	prepared bool
 	session  *mail.Session // whose facts may grow while the content comes; nil: none
 	told     []mail.Fact   // with MAIL
+	plain    *plainWatch   // looks whether SMTPUTF8 is needed, which the peer does not have; nil: it is all the same
 }
 
 var errLateTrace = errors.New("trace field came after the content had gone out")
@@ -67,6 +68,9 @@ func (tx *linkTx) Trace(fields ...mail.Field) {
 		tx.late = true
 		return
 	}
+	if tx.plain != nil {
+		fields = asPlain(fields)
+	}
 	tx.fields = append(tx.fields, fields...)
 }
 
@@ -86,6 +90,10 @@ func (tx *linkTx) Write(p []byte) (int, error) {
 		return 0, ErrClosed
 	}
 	if tx.failure != nil {
+		return 0, tx.failure
+	}
+	if tx.plain != nil && !tx.plain.write(p) {
+		tx.failure = tx.c.needsUTF8()
 		return 0, tx.failure
 	}
 	if tx.buf == nil {
@@ -297,6 +305,8 @@ func (tx *linkTx) ready() error {
 		return errLateTrace
 	case tx.accepted == 0:
 		return mail.NewReply(554, mail.Enhanced{5, 5, 1}, "No valid recipients")
+	case tx.plain != nil && !tx.plain.end():
+		return tx.c.needsUTF8()
 	}
 	if tx.buf == nil {
 		tx.buf = largeBuffers.Get().(*[largeOctets]byte)

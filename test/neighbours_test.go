@@ -273,7 +273,7 @@ service auth {
 			}
 		}
 	}
-	c := h.talk(25) // by hand: a client that says SMTPUTF8 for everything is refused, as Dovecot does not know it
+	c := h.talk(25)
 	c.hear("220 ")
 	for _, step := range [][2]string{{"EHLO x.example", "250 "}, {"MAIL FROM:<x@x.example>", "250 "}, {"RCPT TO:<nobody@d.test>", "550 5.1.1"},
 		{"RCPT TO:<alice@d.test>", "250 "}, {"DATA", "354 "}, {letter("x@x.example", "alice@d.test", "in", "hello") + ".", "250 "}} {
@@ -281,6 +281,14 @@ service auth {
 		c.hear(step[1])
 	}
 	arrived(1)
+	// Go's client says SMTPUTF8 whenever it may, and Dovecot does not know it: what does not need it passes.
+	if err := h.send("x@x.example", []string{"alice@d.test"}, letter("x@x.example", "alice@d.test", "plain", "hellö")); err != nil {
+		t.Errorf("needless SMTPUTF8: %v\n%s", err, h.log)
+	}
+	arrived(2)
+	if err := h.send("x@x.example", []string{"alice@d.test"}, letter("x@x.example", "alice@d.test", "hellö", "hello")); err == nil || !strings.Contains(err.Error(), "5.6.7") {
+		t.Errorf("SMTPUTF8 that is needed: %v", err)
+	}
 
 	submit := func(word string) error {
 		c, err := smtp.Dial(h.addr(587))
@@ -299,7 +307,7 @@ service auth {
 	if err := submit("dovecot-1"); err != nil {
 		t.Errorf("who logs in by Dovecot: %v\n%s", err, people.log)
 	}
-	arrived(2)
+	arrived(3)
 	if err := submit(password); err == nil || !strings.HasPrefix(err.Error(), "535") {
 		t.Errorf("our own password, which nobody is asked for: %v", err)
 	}

@@ -60,6 +60,7 @@ func (s sendmail) want(status int, contains string, uid uint32, stdin string, ar
 // that they use.
 func TestSendmail(t *testing.T) {
 	h := newHouse(t, "a.test", "alice")
+	h.dropIn("route", fmt.Sprintf("[[qm.route]]\ndomain = \"gone.test\"\nto = \"smtp://%s\"\n", h.addr(25))) // our own mta, which refuses it
 	s := newSendmail(h)
 	user := uint32(nobodyID)
 	if os.Getuid() != 0 {
@@ -117,6 +118,12 @@ subprocess.run([%q, "-t", "-oi"], input=m.as_bytes(), check=True)`
 		}
 	}
 	h.await("admin@a.test", 1) // root's mail
+	s.want(0, "", user, "Subject: to nobody\n\nx\n", "x@gone.test")
+	for _, m := range h.await("admin@a.test", 2)[1:] { // a user of the machine has no mailbox: the postmaster is told
+		if !strings.Contains(m, "multipart/report") || !strings.Contains(m, "x@gone.test") {
+			t.Errorf("this is no report:\n%s", m)
+		}
+	}
 }
 
 // TestSendmailSplit: the same by the msa of a house that is split, which may write nowhere else.

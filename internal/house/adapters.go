@@ -3,6 +3,7 @@ package house
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/samotop/samotop/accounts"
 	"github.com/samotop/samotop/guard"
@@ -29,14 +30,26 @@ func (g guardRules) Resolve(ctx context.Context, to mail.Address) (guard.Resolut
 	return guard.Resolution{OurDomain: r.OurDomain, Disabled: r.Disabled, Targets: r.Targets, Gated: r.Gated, Rewritten: rewritten(r), Since: r.Since}, err
 }
 
-// queueRules tells the queue manager the same: what is not ours goes out.
-type queueRules struct{ a accountsRoom }
+// queueRules tells the queue manager the same: what is not ours goes out. Reports to a user of this machine, whose address is not
+// even of a domain of ours, go to the postmaster, as mail to root does: sent out they would come back to our own front door,
+// which knows nobody there.
+type queueRules struct {
+	a     accountsRoom
+	local string // the domain of users of this machine; "": they cannot send
+}
 
 func (q queueRules) Resolve(ctx context.Context, to mail.Address) ([]mail.Target, error) {
 	r, err := q.a.Resolve(ctx, to)
 	switch {
 	case err != nil:
 		return nil, err
+	case !r.OurDomain && q.local != "" && strings.EqualFold(to.Domain, q.local):
+		if r, err = q.a.Resolve(ctx, mail.Address{Local: "postmaster"}); err != nil {
+			return nil, err
+		}
+		if len(r.Targets) == 0 {
+			return nil, mail.NewReply(550, mail.Enhanced{5, 1, 1}, "No such user here, and nobody is the postmaster")
+		}
 	case !r.OurDomain:
 		return []mail.Target{{Address: to, Remote: true}}, nil
 	case r.Disabled:

@@ -60,6 +60,13 @@ func (h *House) local(*tls.Config, mail.Authenticator) ([]planned, error) {
 		serve: srv.Serve, shutdown: srv.Shutdown}}, nil
 }
 
+func (h *House) queueRules() queueRules {
+	if !h.conf.MSA.Local {
+		return queueRules{a: h.rules}
+	}
+	return queueRules{h.rules, h.conf.MSA.LocalDomain}
+}
+
 // prepareSpool makes DIR/spool, through which everybody may pass.
 func (h *House) prepareSpool() error {
 	dir := h.conf.SpoolPath("")

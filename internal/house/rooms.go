@@ -181,7 +181,7 @@ func (h *House) openQueue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.queue, err = qm.Open(ctx, qm.Config{Engine: h.engines[queueDB], Local: local, Rules: queueRules{h.rules},
+	h.queue, err = qm.Open(ctx, qm.Config{Engine: h.engines[queueDB], Local: local, Rules: h.queueRules(),
 		Resolver: res, Routes: routes, Hostname: h.conf.Hostname, TLS: conf, Dial: h.o.Dial, Schedule: h.o.Schedule, TLSReports: qm.TLSReports{Collect: true}, Sign: h.signReport(), ReversePath: h.reversePath(), Limits: h.queueLimits(), ReportCopy: h.reportCopy(), SuppressAfter: h.conf.QM.SuppressAfter, Journal: h.events,
 		Log: h.log.With("room", "qm")})
 	return err
