@@ -431,44 +431,6 @@ func (q *QM) pick() (l *line, again bool) {
 	return nil, false
 }
 
-// take returns entries of one message for one transaction; nil: the worker has to end. One that has delivered makes
-// way for other lines.
-func (q *QM) take(l *line, again, delivered bool) []*entry {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	limit := q.cfg.Limits.MaxConnections
-	others := delivered && !l.local && (len(q.fresh.ls) > 0 && q.workers.all >= limit ||
-		again && len(q.again.ls) > 0 && q.workers.again >= max(limit/2, 1))
-	waits := q.waits(l)
-	if waits || l.len() == 0 || l.paused || q.draining || q.stop != nil || l.workers > q.window(l) || others {
-		l.workers--
-		if l.local {
-			q.workers.local--
-		} else {
-			q.workers.all--
-			if again {
-				q.workers.again--
-			}
-		}
-		q.makeReady(l)
-		q.wantLoad(l)
-		q.dispatch()
-		q.checkQuiet()
-		return nil
-	}
-	l.sending(q.now())
-	es := l.queue.pop(q.cfg.Limits.MaxSendRecipients)
-	first := es[0]
-	for _, e := range es {
-		e.taken = true
-	}
-	first.msg.busy += len(es)
-	if l.len() <= q.cfg.Limits.MaxLineEntries/4 {
-		q.wantLoad(l)
-	}
-	return es
-}
-
 // maxPending is how many outcomes may wait for the recorder; then workers wait for it too.
 const maxPending = 1000
 

@@ -15,11 +15,6 @@ import (
 func (q *QM) deliverRemote(ctx context.Context, l *line, c *conn, es []*entry) ([]outcome, *conn) {
 	m := es[0].msg
 	q.warnSuspects(es)
-	if until, why := q.resting(l); !until.IsZero() && c == nil && m.row.wish() != anyhow { // it may rest because of a policy
-		// The destination was not reached a moment ago: nothing is gained by asking again for each message.
-		why.Reply.Text = "Not tried, to give the server time to recover; the last try ended so: " + why.Reply.Text
-		return q.all(es, outcome{reply: why.Reply, host: why.Host, own: true, before: q.spread(until)}), nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, maxAttempt)
 	defer cancel()
 	w := m.row.wish()
@@ -174,14 +169,16 @@ func (q *QM) warnSuspects(es []*entry) {
 	}
 }
 
-// resting returns until when a line is left alone, and why; zero if it is not.
-func (q *QM) resting(l *line) (time.Time, Attempt) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.now().Before(l.state.until) {
-		return l.state.until, l.state.reason
+// notTried is the outcome for what stands in a line that rests: it was not reached a moment ago, and nothing is gained by asking
+// again for each message.
+func (q *QM) notTried(es []*entry, until time.Time, why Attempt) []outcome {
+	q.warnSuspects(es)
+	why.Reply.Text = "Not tried, to give the server time to recover; the last try ended so: " + why.Reply.Text
+	outs := make([]outcome, len(es))
+	for i, e := range es {
+		outs[i] = outcome{e: e, reply: why.Reply, host: why.Host, own: true, at: q.now(), before: q.spread(until)}
 	}
-	return time.Time{}, Attempt{}
+	return outs
 }
 
 // spread keeps what waits for a line from coming back all at once: up to a tenth of the wait later.

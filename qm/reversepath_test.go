@@ -43,6 +43,7 @@ func TestReversePath(t *testing.T) {
 		to("alias@home.test", "")
 		to("y@far.test", "x400;whatever")
 		w.send(q, "a@home.test", "z@far.test")
+		synctest.Wait()
 		w.site("far.test").rcpt = func(mail.Address) mail.Reply { return mail.Reply{Code: 550, Text: "no"} }
 		to("gone@far.test", "")
 		stop()

@@ -11,9 +11,11 @@ import (
 // scanRows is how many rows of an index are looked at in one view.
 const scanRows = 2000
 
-// scanner brings into memory what has become due, until ctx ends.
+// scanner brings into memory what has become due, until ctx ends. It works half of the time at most, so that a long queue leaves the
+// machine to the mail that comes in.
 func (q *QM) scanner(ctx context.Context) {
 	for ctx.Err() == nil {
+		begin := time.Now()
 		more, err := q.scanOnce(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -26,6 +28,7 @@ func (q *QM) scanner(ctx context.Context) {
 			}
 		}
 		if more {
+			pause(ctx, time.Since(begin))
 			continue
 		}
 		q.mu.Lock()

@@ -14,8 +14,8 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func (q *QM) work(l *line, again bool) {
 	ctx := q.runCtx
 	var c *conn
-	for es := q.take(l, again, false); es != nil; es = q.take(l, again, true) {
-		outs, rest := q.reported(es)
+	for b := q.take(l, again, false, false); len(b.es) > 0; b = q.take(l, again, true, c != nil) {
+		outs, rest := q.reported(b.es)
 		if not, others := q.withoutSuppressed(ctx, rest); not != nil {
 			outs, rest = append(outs, not...), others
 		}
@@ -23,6 +23,8 @@ func (q *QM) work(l *line, again bool) {
 		case len(rest) == 0:
 		case l.local:
 			outs = append(outs, q.deliverLocal(ctx, rest)...)
+		case !b.until.IsZero():
+			outs = append(outs, q.notTried(rest, b.until, b.why)...)
 		default:
 			var more []outcome
 			more, c = q.deliverRemote(ctx, l, c, rest)

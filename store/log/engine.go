@@ -23,12 +23,13 @@ import (
 // Three goroutines serve it, all of them asleep when nothing happens: the writer puts groups together, writes and
 // syncs them; the applier brings them into the index and wakes those who wait; the keeper frees space after a flush.
 type Engine struct {
-	o    Options
-	log  *slog.Logger
-	lock io.Closer
-	db   *pebble.DB
-	segs *segments
-	hub  *watch.Hub
+	o      Options
+	log    *slog.Logger
+	lock   io.Closer
+	db     *pebble.DB
+	blocks *blockCache
+	segs   *segments
+	hub    *watch.Hub
 
 	id      uint64 // of the database
 	session uint64 // of this opening

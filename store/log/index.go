@@ -62,7 +62,7 @@ func (e *Engine) indexOptions() *pebble.Options {
 		FormatMajorVersion:          pebble.FormatValueSeparation,
 		MemTableSize:                uint64(e.o.MemtableOctets),
 		MemTableStopWritesThreshold: 4,
-		CacheSize:                   e.o.CacheOctets,
+		Cache:                       e.blocks.cache,
 		MaxOpenFiles:                1000,
 		L0CompactionThreshold:       2,
 		L0StopWritesThreshold:       24,
@@ -95,7 +95,9 @@ type openedIndex struct {
 
 func (e *Engine) openIndex() error {
 	opened := make(chan openedIndex, 1)
+	e.blocks = newBlockCache(e.o.CacheOctets, int64(e.o.MemtableOctets))
 	go func() {
+		defer e.blocks.cache.Unref() // Pebble has a reference of its own
 		db, err := pebble.Open(path.Join(e.o.Dir, "index"), e.indexOptions())
 		if err != nil {
 			e.compact.Unregister() // which Pebble leaves to us
@@ -140,6 +142,7 @@ func (e *Engine) dropIndex() <-chan struct{} {
 
 func (e *Engine) flushEnded(info pebble.FlushInfo) {
 	if info.Err == nil {
+		e.blocks.flushed(info.Input)
 		e.indexFull.Store(false)
 	}
 	e.poke()

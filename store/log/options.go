@@ -45,7 +45,7 @@ type Options struct {
 	FlushLogOctets int64
 	// MemtableOctets is the size of the index's memtable, of which there may be two or three; default 64 MiB.
 	MemtableOctets int
-	// CacheOctets is the size of the index's block cache; default 32 MiB.
+	// CacheOctets is the size of the index's block cache, beside the memtables; default 32 MiB.
 	CacheOctets int64
 	// SieveKinds are first octets of keys that are mostly asked for in vain, before they are put: a filter in memory
 	// then answers without a look into the index. None: no filter.
