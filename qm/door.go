@@ -323,7 +323,7 @@ func (q *QM) enqueue(b *store.Batch, m *message, rcpts []*recipientRow, blob int
 	}
 	entries := make([]*entry, len(rcpts))
 	for i, r := range rcpts {
-		r.due = due
+		r.due, r.priority = due, m.row.sender.Priority
 		entries[i] = &entry{msg: m, n: uint32(i), row: r}
 		b.Ops = q.putRecipient(b.Ops, m.id, uint32(i), r)
 	}
@@ -334,17 +334,18 @@ func (q *QM) enqueue(b *store.Batch, m *message, rcpts []*recipientRow, blob int
 func (q *QM) putRecipient(ops []store.Op, id ID, n uint32, r *recipientRow) []store.Op {
 	ops = append(ops, store.Put(recipientKey(id, n), r.encode()))
 	if r.held {
-		return append(ops, store.Put(destKey(id.lane(), r.dest, never, id, n), nil))
+		return append(ops, store.Put(destKey(id.lane(), r.dest, r.priority, never, id, n), nil))
 	}
-	return append(ops, store.Put(dueKey(id.lane(), r.due, id, n), []byte(r.dest)), store.Put(destKey(id.lane(), r.dest, r.due, id, n), nil))
+	return append(ops, store.Put(dueKey(id.lane(), r.due, id, n), lineValue(r.dest, r.priority)),
+		store.Put(destKey(id.lane(), r.dest, r.priority, r.due, id, n), nil))
 }
 
 // unplace takes a recipient out of the indexes.
 func unplace(ops []store.Op, id ID, n uint32, r *recipientRow) []store.Op {
 	if r.held {
-		return append(ops, store.Delete(destKey(id.lane(), r.dest, never, id, n)))
+		return append(ops, store.Delete(destKey(id.lane(), r.dest, r.priority, never, id, n)))
 	}
-	return append(ops, store.Delete(dueKey(id.lane(), r.due, id, n)), store.Delete(destKey(id.lane(), r.dest, r.due, id, n)))
+	return append(ops, store.Delete(dueKey(id.lane(), r.due, id, n)), store.Delete(destKey(id.lane(), r.dest, r.priority, r.due, id, n)))
 }
 
 func encodeCount(n int) []byte {

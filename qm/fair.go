@@ -183,6 +183,11 @@ func (q *lineQueue) drop(m *message) {
 	}
 }
 
+// under reports whether something of lower priority than p waits.
+func (q *lineQueue) under(p int8) bool {
+	return len(q.classes) > 0 && q.classes[len(q.classes)-1].priority < p
+}
+
 // yield takes out the last entry of lower priority than p, to make room; nil if there is none.
 func (q *lineQueue) yield(p int8) *entry {
 	if q.n == 0 {

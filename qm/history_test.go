@@ -152,7 +152,7 @@ func (h *history) submitOne(i int) {
 		}
 	}
 	body := fmt.Sprintf("X-N: %d\r\n\r\nbody\r\n", i)
-	_, err := submit(context.Background(), h.q, mail.Sender{Address: addr(from)}, body, to...)
+	_, err := submit(context.Background(), h.q, mail.Sender{Address: addr(from), Priority: int8(h.own.IntN(3) - 1)}, body, to...)
 	if err != nil {
 		return
 	}

@@ -10,8 +10,9 @@ import (
 //	m L id            the message, then the reference of its body: never changes
 //	m L id c          how many recipients are open; only for messages to several
 //	m L id r n        recipient n, which changes with every attempt
-//	t L due id n      -> destination: what is due when, in milliseconds
+//	t L due id n      -> destination, and 0 p if it has a priority: what is due when, in milliseconds
 //	d L dest 0 due id n   what a destination has, in the order of time; due is all ones for what is held
+//	e L dest 0 p due id n   the same for what has a priority: p is 127 less the priority
 //	l L               who serves the lane: every batch asserts it
 //	u L               until when, and whether the queue is in use
 //	p L dest          a destination that is paused
@@ -22,7 +23,9 @@ import (
 //	x period hash     -> id: messages that came with delivery ids (again.go)
 const (
 	never   = ^uint64(0)
-	version = 1
+	version = 1 // of rows
+
+	formatVersion = 2 // of the database; 1 had no rows e, and is read as it is
 )
 
 var versionKey = []byte("v")
@@ -60,8 +63,12 @@ func dueKey(lane uint8, due uint64, id ID, n uint32) []byte {
 	return binary.BigEndian.AppendUint32(b, n)
 }
 
-func destKey(lane uint8, dest string, due uint64, id ID, n uint32) []byte {
+func destKey(lane uint8, dest string, priority int8, due uint64, id ID, n uint32) []byte {
 	b := destPrefix(lane, dest, 24)
+	if priority != 0 {
+		b[0] = 'e'
+		b = append(b, priorityClass(priority))
+	}
 	b = binary.BigEndian.AppendUint64(b, due)
 	b = binary.BigEndian.AppendUint64(b, uint64(id))
 	return binary.BigEndian.AppendUint32(b, n)
@@ -73,27 +80,52 @@ func destPrefix(lane uint8, dest string, room int) []byte {
 	return append(b, 0)
 }
 
-// place is a recipient in an index.
-type place struct {
-	due  uint64
-	id   ID
-	n    uint32
-	dest string
+// priorityClass sorts the highest priority first.
+func priorityClass(priority int8) byte { return byte(127 - int(priority)) }
+
+// lineValue is what a row t says: the destination, and its priority.
+func lineValue(dest string, priority int8) []byte {
+	if priority == 0 {
+		return []byte(dest)
+	}
+	return append([]byte(dest), 0, priorityClass(priority))
 }
 
-// parsePlace reads the last 20 octets of a key of t or d.
+func (p *place) parseLine(value []byte) {
+	name, class, _ := bytes.Cut(value, []byte{0})
+	p.dest = string(name)
+	p.parseClass(class)
+}
+
+func (p *place) parseClass(class []byte) {
+	if len(class) > 0 {
+		p.priority = int8(127 - int(class[0]))
+	}
+}
+
+// place is a recipient in an index.
+type place struct {
+	due      uint64
+	id       ID
+	n        uint32
+	dest     string
+	priority int8
+}
+
+// parsePlace reads a key of t, d or e.
 func parsePlace(key []byte) (place, bool) {
 	if len(key) < 22 {
 		return place{}, false
 	}
 	tail := key[len(key)-20:]
 	p := place{due: binary.BigEndian.Uint64(tail), id: ID(binary.BigEndian.Uint64(tail[8:])), n: binary.BigEndian.Uint32(tail[16:])}
-	if key[0] == 'd' {
-		name, _, ok := bytes.Cut(key[2:len(key)-20], []byte{0})
-		if !ok {
+	if key[0] == 'd' || key[0] == 'e' {
+		name, class, ok := bytes.Cut(key[2:len(key)-20], []byte{0})
+		if !ok || len(class) != int(key[0]-'d') {
 			return place{}, false
 		}
 		p.dest = string(name)
+		p.parseClass(class)
 	}
 	return p, true
 }

@@ -75,8 +75,8 @@ func (q *QM) tryLease(ctx context.Context) (wait time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if rows[0] != nil && (len(rows[0]) != 1 || rows[0][0] > version) {
-		return 0, fmt.Errorf("%w: queue format %v, this program knows %d", store.ErrFormat, rows[0], version)
+	if rows[0] != nil && (len(rows[0]) != 1 || rows[0][0] > formatVersion) {
+		return 0, fmt.Errorf("%w: queue format %v, this program knows %d", store.ErrFormat, rows[0], formatVersion)
 	}
 	var epoch uint64
 	if rows[1] != nil {
@@ -101,7 +101,7 @@ func (q *QM) tryLease(ctx context.Context) (wait time.Duration, err error) {
 	var w writer
 	w.uint(epoch + 1)
 	w.uint(q.random())
-	b := &store.Batch{Ops: []store.Op{store.Put(keys[0], []byte{version}), store.Put(keys[1], w),
+	b := &store.Batch{Ops: []store.Op{store.Put(keys[0], []byte{formatVersion}), store.Put(keys[1], w),
 		store.Put(keys[2], usage{until: q.usageUntil(), used: q.crashed > 0}.encode())}}
 	for i, k := range keys {
 		b.Asserts = append(b.Asserts, store.Assert{Key: k, Value: rows[i], Absent: rows[i] == nil})

@@ -74,9 +74,10 @@ func FuzzRows(f *testing.F) {
 
 func TestKeysSort(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		p := place{due: rapid.Uint64().Draw(t, "due"), id: ID(rapid.Uint64().Draw(t, "id")), n: rapid.Uint32().Draw(t, "n"), dest: "mx:a.test"}
+		p := place{due: rapid.Uint64().Draw(t, "due"), id: ID(rapid.Uint64().Draw(t, "id")), n: rapid.Uint32().Draw(t, "n"), dest: "mx:a.test",
+			priority: rapid.Int8().Draw(t, "priority")}
 		lane := p.id.lane()
-		got, ok := parsePlace(destKey(lane, p.dest, p.due, p.id, p.n))
+		got, ok := parsePlace(destKey(lane, p.dest, p.priority, p.due, p.id, p.n))
 		if !ok || got != p {
 			t.Fatalf("%+v is read as %+v", p, got)
 		}

@@ -111,6 +111,7 @@ type recipientRow struct {
 	target   mail.Target
 	dest     string // line it stands in
 	due      uint64 // milliseconds; of the next attempt
+	priority int8   // of its message (RFC 6710)
 	held     bool
 	warned   bool // the sender was told of the delay
 	expanded bool // one of several targets: what happens to it is no delivery of the recipient (RFC 3461 section 5.2.7.2)
@@ -126,13 +127,15 @@ const (
 	flagExpanded
 	flagFinal
 	flagDelivery // the recipient came with a delivery id
+	flagPriority // it has one
 )
 
 func (m *recipientRow) encode() []byte {
 	w := make(writer, 0, 160)
 	w.byte(version)
 	w.byte(flag(m.target.Remote, flagRemote) | flag(m.held, flagHeld) | flag(m.warned, flagWarned) |
-		flag(m.expanded, flagExpanded) | flag(m.final, flagFinal) | flag(m.rcpt.DeliveryID != "", flagDelivery))
+		flag(m.expanded, flagExpanded) | flag(m.final, flagFinal) | flag(m.rcpt.DeliveryID != "", flagDelivery) |
+		flag(m.priority != 0, flagPriority))
 	w.address(m.rcpt.Address)
 	w.byte(byte(m.rcpt.Notify))
 	w.string(m.rcpt.Original)
@@ -140,6 +143,9 @@ func (m *recipientRow) encode() []byte {
 	w.params(m.rcpt.Params)
 	if m.rcpt.DeliveryID != "" {
 		w.string(m.rcpt.DeliveryID)
+	}
+	if m.priority != 0 {
+		w.byte(byte(m.priority))
 	}
 	w.address(m.target.Address)
 	w.string(m.target.Folder)
@@ -165,6 +171,9 @@ func decodeRecipient(b []byte) (*recipientRow, error) {
 	if flags&flagDelivery != 0 {
 		m.rcpt.DeliveryID = r.Text()
 	}
+	if flags&flagPriority != 0 {
+		m.priority = int8(r.Byte())
+	}
 	m.target = mail.Target{Address: r.address(), Folder: r.Text(), Remote: flags&flagRemote != 0}
 	m.dest, m.due, m.attempts = r.Text(), r.Uint(), int(r.Uint()&(1<<31-1))
 	m.last = Attempt{Time: r.time(), Host: r.Text(), TLS: r.Text(), Reply: r.reply()}
@@ -172,7 +181,7 @@ func decodeRecipient(b []byte) (*recipientRow, error) {
 }
 
 func (m *recipientRow) place(id ID, n uint32) place {
-	return place{due: m.due, id: id, n: n, dest: m.dest}
+	return place{due: m.due, id: id, n: n, dest: m.dest, priority: m.priority}
 }
 
 func millis(t time.Time) uint64 { return uint64(max(t.UnixMilli(), 1)) }

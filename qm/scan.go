@@ -1,7 +1,6 @@
 package qm
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -118,7 +117,7 @@ func (q *QM) scanDue(ctx context.Context, from, now uint64) (more bool, err erro
 				upto = found[len(found)-1].due
 				break
 			}
-			p.dest = string(kv.Value)
+			p.parseLine(kv.Value)
 			found = append(found, p)
 		}
 		return nil
@@ -143,26 +142,17 @@ func (q *QM) loadLine(ctx context.Context, l *line, now uint64) error {
 	var found []place
 	whole := true
 	err := q.cfg.Engine.View(ctx, func(r store.Reader) error {
-		prefix := destPrefix(q.cfg.Lane, l.name, 0)
-		hi := destKey(q.cfg.Lane, l.name, now+1, 0, 0)
-		for kv, err := range r.Scan(ctx, prefix, hi, false) {
-			if err != nil {
-				return err
-			}
-			p, ok := parsePlace(kv.Key)
-			if !ok || !bytes.HasPrefix(kv.Key, prefix) {
-				continue
-			}
+		return eachDue(ctx, r, q.cfg.Lane, l.name, now, func(p place) bool {
 			if q.known(p) {
-				continue
+				return true
 			}
 			if room--; room < 0 {
 				whole = false
-				break
+				return false
 			}
 			found = append(found, p)
-		}
-		return nil
+			return true
+		})
 	})
 	if err == nil {
 		err = q.load(ctx, found)
@@ -248,7 +238,7 @@ func (q *QM) wanted(ps []place) (wanted []place, verbs uint64) {
 		switch {
 		case l == nil:
 			q.rescan = true
-		case l.len()+coming[p.dest] >= q.lineLimit():
+		case l.len()+coming[p.dest] >= q.lineLimit() && !l.queue.under(p.priority):
 			l.backlog = true
 			if l.len() == 0 && coming[p.dest] == 0 {
 				q.wantLoad(l)

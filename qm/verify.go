@@ -23,7 +23,7 @@ var errManyFaults = errors.New("enough faults")
 // MaxFaults, and changes nothing. Progress, which may be nil, hears how many rows were read.
 func Verify(ctx context.Context, eng store.Engine, progress func(rows int64)) ([]string, error) {
 	v := &verifier{ctx: ctx}
-	for _, kind := range []byte{'m', 't', 'd'} {
+	for _, kind := range []byte{'m', 't', 'd', 'e'} {
 		for from := []byte{kind}; from != nil; {
 			err := eng.View(ctx, func(r store.Reader) (err error) {
 				v.r = r
@@ -156,13 +156,13 @@ func (v *verifier) recipient(id ID, n uint32, value []byte) error {
 	if row.held {
 		due = never
 	}
-	rows, err := v.r.GetMulti(v.ctx, [][]byte{destKey(id.lane(), row.dest, due, id, n), dueKey(id.lane(), row.due, id, n)})
+	rows, err := v.r.GetMulti(v.ctx, [][]byte{destKey(id.lane(), row.dest, row.priority, due, id, n), dueKey(id.lane(), row.due, id, n)})
 	switch {
 	case err != nil:
 		return err
 	case rows[0] == nil:
 		return v.fault("message %v, recipient %d: it stands in no line", id, n)
-	case !row.held && (rows[1] == nil || string(rows[1]) != row.dest):
+	case !row.held && (rows[1] == nil || !bytes.Equal(rows[1], lineValue(row.dest, row.priority))):
 		return v.fault("message %v, recipient %d: it is never due", id, n)
 	}
 	return nil
@@ -175,7 +175,7 @@ func (v *verifier) indexed(kv store.KV) error {
 		return v.fault("index %c: a key that does not parse", kv.Key[0])
 	}
 	if kv.Key[0] == 't' {
-		p.dest = string(kv.Value)
+		p.parseLine(kv.Value)
 	}
 	value, err := v.r.Get(v.ctx, recipientKey(p.id, p.n))
 	if errors.Is(err, store.ErrNotFound) {
@@ -189,11 +189,11 @@ func (v *verifier) indexed(kv store.KV) error {
 		return nil // told with its message
 	}
 	due := row.due
-	if row.held && kv.Key[0] == 'd' {
+	if row.held && kv.Key[0] != 't' {
 		due = never
 	}
-	if p.due != due || p.dest != row.dest || row.held && kv.Key[0] == 't' {
-		return v.fault("index %c: message %v, recipient %d has another time or destination", kv.Key[0], p.id, p.n)
+	if p.due != due || p.dest != row.dest || p.priority != row.priority || row.held && kv.Key[0] == 't' {
+		return v.fault("index %c: message %v, recipient %d has another time, destination or priority", kv.Key[0], p.id, p.n)
 	}
 	return nil
 }

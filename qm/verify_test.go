@@ -21,12 +21,13 @@ func TestVerifyFinds(t *testing.T) {
 	other.held = true
 	for want, damage := range map[string][]store.Op{
 		"":                         nil,
-		"stands in no line":        {store.Delete(destKey(0, "b.test", 5, id, 0))},
+		"stands in no line":        {store.Delete(destKey(0, "b.test", 0, 5, id, 0))},
 		"is never due":             {store.Delete(dueKey(0, 5, id, 0))},
 		"has no recipient 7":       {store.Put(dueKey(0, 5, id, 7), []byte("b.test"))},
 		"it counts 3":              {store.Put(counterKey(id), encodeCount(3))},
 		"it has no recipients":     {store.Delete(recipientKey(id, 0)), store.Delete(recipientKey(id, 1))},
 		"it is not":                {store.Delete(messageKey(id))},
+		"or priority":              {store.Put(destKey(0, "b.test", 3, 5, id, 0), nil)},
 		"another time":             {store.Put(dueKey(0, 6, id, 0), []byte("b.test"))},
 		"recipient 0: ":            {store.Put(recipientKey(id, 0), []byte("x"))},
 		"a row of an unknown kind": {store.Put(append(messageKey(id), 'z'), nil)},

@@ -397,7 +397,7 @@ func rows(t testing.TB, e store.Engine) []string {
 			if err != nil {
 				return err
 			}
-			if c := kv.Key[0]; c == 'm' || c == 't' || c == 'd' {
+			if c := kv.Key[0]; c == 'm' || c == 't' || c == 'd' || c == 'e' {
 				keys = append(keys, string(kv.Key))
 			}
 		}
