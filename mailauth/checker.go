@@ -45,13 +45,13 @@ type Facts struct {
 
 // Check is one message on its way. It is not safe for concurrent use.
 type Check struct {
-	c     *Checker
-	facts Facts
-	spf   *spf.Result
-	rev   Reverse
-	head  core.Head
-	dkim  *dkim.Message
-	arc   *arc.Message
+	c      *Checker
+	facts  Facts
+	spf    *spf.Result
+	rev    Reverse
+	stream core.Stream
+	dkim   *dkim.Message
+	arc    *arc.Message
 }
 
 // Report is what was found of one message.
@@ -74,10 +74,10 @@ type Report struct {
 
 // Begin begins a message.
 func (c *Checker) Begin(f Facts) *Check {
-	return &Check{c: c, facts: f,
-		dkim: (&dkim.Verifier{Resolver: c.Resolver, MaxSignatures: c.MaxSignatures, Clock: c.Clock}).Message(),
-		arc:  (&arc.Verifier{Resolver: c.Resolver}).Message(),
-	}
+	k := &Check{c: c, facts: f}
+	k.dkim = (&dkim.Verifier{Resolver: c.Resolver, MaxSignatures: c.MaxSignatures, Clock: c.Clock}).Of(&k.stream)
+	k.arc = (&arc.Verifier{Resolver: c.Resolver}).Of(&k.stream)
+	return k
 }
 
 func (c *Checker) limit(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -113,11 +113,7 @@ func (k *Check) Early(ctx context.Context) Finding {
 
 // Write takes the next octets of the message as it came. It never fails.
 func (k *Check) Write(p []byte) (int, error) {
-	if !k.head.Done {
-		k.head.Write(p)
-	}
-	k.dkim.Write(p)
-	return k.arc.Write(p)
+	return k.stream.Write(p)
 }
 
 // Close ends the message and decides.
@@ -127,8 +123,8 @@ func (k *Check) Close(ctx context.Context) Report {
 	defer cancel()
 	r.DKIM = k.dkim.Close(ctx)
 	r.ARC = k.arc.Close(ctx)
-	h := message.ParseHeader(k.head.Buf)
-	r.Header = k.head.Buf
+	r.Header = k.stream.Header()
+	h := message.ParseHeader(r.Header)
 	r.List, r.MessageID = h.Has("List-Id"), messageID(&h)
 	m := dmarc.Message{From: authors(&h)}
 	if r.SPF.Status == spf.Pass {

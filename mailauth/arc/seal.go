@@ -1,14 +1,12 @@
 package arc
 
 import (
-	"crypto/sha256"
+	"crypto"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	"crypto"
 
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mailauth/authres"
@@ -40,30 +38,31 @@ var signedNames = []string{
 type Sealing struct {
 	now    time.Time
 	sealer Sealer
-	head   core.Head
+	stream core.Stream
 	body   *core.BodyHash
 }
 
 // NewSealing begins a message.
 func NewSealing(now time.Time, s Sealer) *Sealing {
-	return &Sealing{now: now, sealer: s, body: core.NewBodyHash(core.Relaxed, sha256.New(), -1)}
+	m := &Sealing{now: now, sealer: s}
+	m.body = m.stream.Body(core.Relaxed, -1)
+	return m
 }
 
 // Write takes the next octets of the message, as it will be sent on. It never fails.
 func (s *Sealing) Write(p []byte) (int, error) {
-	s.body.Write(s.head.Write(p))
-	return len(p), nil
+	return s.stream.Write(p)
 }
 
 // Close ends the message and returns the three fields of our set, to be put in front of the message in this order.
 // chain is what a Verifier found when the message came in, of which only Status is needed; results what else was found
 // then.
 func (s *Sealing) Close(chain Result, results authres.Results) ([]mail.Field, error) {
-	if s.head.TooLarge {
+	s.stream.Close()
+	if s.stream.TooLarge() {
 		return nil, fmt.Errorf("arc: %w", errHeaderBig)
 	}
-	s.body.Close()
-	fields := core.SplitHeader(s.head.Buf)
+	fields := s.stream.Fields
 	sets, highest, err := collect(fields)
 	switch {
 	case chain.ended || err == nil && endsIn(sets):

@@ -3,7 +3,6 @@ package arc
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,12 +28,9 @@ type Verifier struct{ Resolver core.TXT }
 
 // Message is one message on its way through a Verifier.
 type Message struct {
+	stream *core.Stream
 	v      *Verifier
-	head   core.Head
-	fields []core.Field
 	sets   []set
-	hashes []*core.BodyHash
-	begun  bool
 	result Result
 	keys   map[string]fetched
 }
@@ -44,32 +40,27 @@ type fetched struct {
 	err error
 }
 
-// Message begins a message.
-func (v *Verifier) Message() *Message { return &Message{v: v} }
+// Message begins a message: what is written to it is verified at Close.
+func (v *Verifier) Message() *Message { return v.Of(new(core.Stream)) }
 
-// Write takes the next octets of the message. It never fails.
-func (m *Message) Write(p []byte) (int, error) {
-	n := len(p)
-	p = m.head.Write(p)
-	if m.head.Done && !m.begun {
-		m.begin()
-	}
-	for _, h := range m.hashes {
-		h.Write(p)
-	}
-	return n, nil
+// Of verifies a message that others read too.
+func (v *Verifier) Of(s *core.Stream) *Message {
+	m := &Message{stream: s, v: v}
+	s.Tell(m)
+	return m
 }
 
-// begin looks at the structure, when the header is complete (RFC 8617 section 5.2, steps 1 to 3).
-func (m *Message) begin() {
-	m.begun = true
-	m.fields = core.SplitHeader(m.head.Buf)
+// Write takes the next octets of the message. It never fails.
+func (m *Message) Write(p []byte) (int, error) { return m.stream.Write(p) }
+
+// Begin is of core.Reader: it looks at the structure (RFC 8617 section 5.2, steps 1 to 3).
+func (m *Message) Begin(*core.Stream) {
 	var highest int
 	var err error
-	if m.head.TooLarge {
+	if m.stream.TooLarge() {
 		err = errHeaderBig
 	} else {
-		m.sets, highest, err = collect(m.fields)
+		m.sets, highest, err = collect(m.stream.Fields)
 	}
 	switch {
 	case err != nil:
@@ -102,19 +93,8 @@ func (m *Message) read(i int) {
 	}
 	// So that fifty lengths do not cost fifty hashes, l= counts only in the newest, which alone decides.
 	if s.sig.length < 0 || i == len(m.sets)-1 {
-		s.body = m.bodyFor(&s.sig)
+		s.body = m.stream.Body(s.sig.body, s.sig.length)
 	}
-}
-
-func (m *Message) bodyFor(s *signature) *core.BodyHash {
-	for _, h := range m.hashes {
-		if h.Canon == s.body && h.Limit == s.length {
-			return h
-		}
-	}
-	h := core.NewBodyHash(s.body, sha256.New(), s.length)
-	m.hashes = append(m.hashes, h)
-	return h
 }
 
 // structure checks what the seals say of each other (steps 2 and 3).
@@ -151,15 +131,9 @@ func (m *Message) fail(why string) {
 
 // Close ends the message, fetches the keys and returns the result.
 func (m *Message) Close(ctx context.Context) Result {
-	if !m.begun {
-		m.head.Done = true
-		m.begin()
-	}
+	m.stream.Close()
 	if m.result.Status != "" {
 		return m.result
-	}
-	for _, h := range m.hashes {
-		h.Close()
 	}
 	m.keys = map[string]fetched{}
 	m.messages(ctx)
@@ -207,7 +181,7 @@ func (m *Message) message(ctx context.Context, s *set) error {
 		return errors.New("body hash does not match")
 	}
 	return m.check(ctx, s.sig.selector, s.sig.domain, s.sig.algorithm, s.sig.sig, func() []byte {
-		return core.Digest(without(m.fields, s.ams), s.sig.names, s.ams, s.sig.header)
+		return core.Digest(without(m.stream.Fields, s.ams), s.sig.names, s.ams, s.sig.header)
 	})
 }
 

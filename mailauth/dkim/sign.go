@@ -2,7 +2,6 @@ package dkim
 
 import (
 	"crypto"
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"strconv"
@@ -36,34 +35,35 @@ const alwaysSigned = "From To Cc Subject Date Message-ID Reply-To MIME-Version C
 type Signing struct {
 	now     time.Time
 	signers []Signer
-	head    core.Head
+	stream  core.Stream
 	body    *core.BodyHash
 }
 
 // NewSigning begins a message. All signers share one pass over it.
 func NewSigning(now time.Time, signers ...Signer) *Signing {
-	return &Signing{now: now, signers: signers, body: core.NewBodyHash(Relaxed, sha256.New(), -1)}
+	s := &Signing{now: now, signers: signers}
+	s.body = s.stream.Body(Relaxed, -1)
+	return s
 }
 
 // Write takes the next octets of the message. It never fails.
 func (s *Signing) Write(p []byte) (int, error) {
-	s.body.Write(s.head.Write(p))
-	return len(p), nil
+	return s.stream.Write(p)
 }
 
 // Header returns the header as far as it was written, for those who choose their signers by it. It must not be changed.
-func (s *Signing) Header() []byte { return s.head.Buf }
+func (s *Signing) Header() []byte { return s.stream.Header() }
 
 // Add lets others sign too. It may come at any time before Close.
 func (s *Signing) Add(signers ...Signer) { s.signers = append(s.signers, signers...) }
 
 // Close ends the message and returns one DKIM-Signature field for each signer.
 func (s *Signing) Close() ([]mail.Field, error) {
-	if s.head.TooLarge {
+	s.stream.Close()
+	if s.stream.TooLarge() {
 		return nil, fmt.Errorf("dkim: header is longer than %d octets", MaxHeaderOctets)
 	}
-	s.body.Close()
-	fields := core.SplitHeader(s.head.Buf)
+	fields := s.stream.Fields
 	names := namesFor(fields)
 	out := make([]mail.Field, 0, len(s.signers))
 	for i := range s.signers {

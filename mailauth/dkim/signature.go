@@ -15,6 +15,7 @@ type signature struct {
 	field     core.Field
 	algorithm string
 	sig       []byte
+	short     string // the first characters of b=
 	bodyHash  []byte
 	header    Canonicalization
 	body      Canonicalization
@@ -43,6 +44,9 @@ func parseSignature(f core.Field) (*signature, error) {
 	s.domain = strings.ToLower(s.domain)
 	s.selector, _ = core.Get(tags, "s")
 	s.algorithm, _ = core.Get(tags, "a")
+	b, _ := core.Get(tags, "b")
+	b = core.Unspace(b[:min(len(b), 64)])
+	s.short = b[:min(len(b), 8)]
 	for _, name := range []string{"v", "a", "b", "bh", "d", "h", "s"} {
 		if v, _ := core.Get(tags, name); v == "" {
 			return s, fmt.Errorf("signature has no %s=", name)

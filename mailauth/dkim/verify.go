@@ -3,7 +3,6 @@ package dkim
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -47,12 +46,9 @@ type Verifier struct {
 
 // Message is one message on its way through a Verifier.
 type Message struct {
+	stream *core.Stream
 	v      *Verifier
-	head   core.Head
-	fields []core.Field
 	sigs   []checked
-	hashes []*core.BodyHash
-	begun  bool
 }
 
 // checked is a signature with what is known of it so far.
@@ -62,31 +58,26 @@ type checked struct {
 	result Result
 }
 
-// Message begins a message.
-func (v *Verifier) Message() *Message { return &Message{v: v} }
+// Message begins a message: what is written to it is verified at Close.
+func (v *Verifier) Message() *Message { return v.Of(new(core.Stream)) }
 
-// Write takes the next octets of the message. It never fails.
-func (m *Message) Write(p []byte) (int, error) {
-	n := len(p)
-	p = m.head.Write(p)
-	if m.head.Done && !m.begun {
-		m.begin()
-	}
-	for _, h := range m.hashes {
-		h.Write(p)
-	}
-	return n, nil
+// Of verifies a message that others read too.
+func (v *Verifier) Of(s *core.Stream) *Message {
+	m := &Message{stream: s, v: v}
+	s.Tell(m)
+	return m
 }
 
-// begin reads the signatures, when the header is complete, and sets up one hash for each kind of body.
-func (m *Message) begin() {
-	m.begun = true
-	m.fields = core.SplitHeader(m.head.Buf)
+// Write takes the next octets of the message. It never fails.
+func (m *Message) Write(p []byte) (int, error) { return m.stream.Write(p) }
+
+// Begin is of core.Reader: it reads the signatures, and sets up one hash for each kind of body.
+func (m *Message) Begin(*core.Stream) {
 	limit := m.v.MaxSignatures
 	if limit <= 0 {
 		limit = MaxSignatures
 	}
-	for _, f := range m.fields {
+	for _, f := range m.stream.Fields {
 		if f.Name != "dkim-signature" {
 			continue
 		}
@@ -104,37 +95,14 @@ func (m *Message) begin() {
 		case !s.expires.IsZero() && m.now().After(s.expires):
 			c.result.Status, c.result.Reason = Fail, "signature has expired"
 		default:
-			c.body = m.bodyFor(s)
+			c.body = m.stream.Body(s.body, s.length)
 		}
 		m.sigs = append(m.sigs, c)
 	}
 }
 
 func (s *signature) result() Result {
-	r := Result{Domain: s.domain, Selector: s.selector, Identity: s.identity, Algorithm: s.algorithm, Names: s.names}
-	if b, ok := tagOf(s.field, "b"); ok {
-		r.Signature = core.Unspace(b)[:min(8, len(core.Unspace(b)))]
-	}
-	return r
-}
-
-func tagOf(f core.Field, name string) (string, bool) {
-	tags, err := core.ParseTags(string(f.Value()))
-	if err != nil {
-		return "", false
-	}
-	return core.Get(tags, name)
-}
-
-func (m *Message) bodyFor(s *signature) *core.BodyHash {
-	for _, h := range m.hashes {
-		if h.Canon == s.body && h.Limit == s.length {
-			return h
-		}
-	}
-	h := core.NewBodyHash(s.body, sha256.New(), s.length)
-	m.hashes = append(m.hashes, h)
-	return h
+	return Result{Domain: s.domain, Selector: s.selector, Identity: s.identity, Algorithm: s.algorithm, Names: s.names, Signature: s.short}
 }
 
 func (m *Message) now() time.Time {
@@ -146,12 +114,9 @@ func (m *Message) now() time.Time {
 
 // Close ends the message, fetches the keys and returns a result for each signature; nil if there is none.
 func (m *Message) Close(ctx context.Context) []Result {
-	if !m.begun && !m.head.TooLarge { // there is no empty line: all of it is header
-		m.head.Done = true
-		m.begin()
-	}
-	for _, h := range m.hashes {
-		h.Close()
+	m.stream.Close()
+	if len(m.sigs) == 0 {
+		return nil
 	}
 	results := make([]Result, len(m.sigs))
 	for i := range m.sigs {
@@ -189,7 +154,7 @@ func (m *Message) check(ctx context.Context, c *checked) (Status, string) {
 	if host := c.identity[1+bytes.LastIndexByte([]byte(c.identity), '@'):]; key.Strict && !equalFold(host, c.domain) {
 		return PermError, "key is strict, and i= is of a subdomain"
 	}
-	if err := key.Verify(core.Digest(m.fields, c.names, c.field, c.header), c.sig); err != nil {
+	if err := key.Verify(core.Digest(m.stream.Fields, c.names, c.field, c.header), c.sig); err != nil {
 		return Fail, "signature does not match"
 	}
 	return Pass, ""

@@ -227,60 +227,6 @@ func AppendField(dst []byte, c Canonicalization, f Field) []byte {
 	return append(dst, CRLF...)
 }
 
-// field is one header field: raw with its CRLF, its name in lower case without white space.
-type Field struct {
-	Raw  []byte
-	Name string
-}
-
-func (f Field) Value() []byte {
-	return f.Raw[bytes.IndexByte(f.Raw, ':')+1:]
-}
-
-// SplitHeader parts a header into fields. What is no Field, such as a line without a colon, is passed over.
-func SplitHeader(h []byte) []Field {
-	var fields []Field
-	for len(h) > 0 {
-		end := 0
-		for {
-			n := bytes.IndexByte(h[end:], '\n')
-			if n < 0 {
-				end = len(h)
-				break
-			}
-			end += n + 1
-			if end == len(h) || h[end] != ' ' && h[end] != '\t' {
-				break
-			}
-		}
-		raw := h[:end:end]
-		h = h[end:]
-		if colon := bytes.IndexByte(raw, ':'); colon > 0 {
-			fields = append(fields, Field{raw, string(bytes.ToLower(bytes.TrimRight(raw[:colon], " \t")))})
-		}
-	}
-	return fields
-}
-
-// Pick chooses the fields that h= names: of several with one name, the last that was not chosen yet (RFC 6376
-// section 5.4.2). A name without a field stands for nothing.
-func Pick(fields []Field, names []string) []Field {
-	used := make(map[string]int, len(names))
-	byName := make(map[string][]int, len(fields))
-	for i, f := range fields {
-		byName[f.Name] = append(byName[f.Name], i)
-	}
-	var chosen []Field
-	for _, n := range names {
-		at := byName[n]
-		if k := len(at) - 1 - used[n]; k >= 0 {
-			chosen = append(chosen, fields[at[k]])
-			used[n]++
-		}
-	}
-	return chosen
-}
-
 // head collects the header of a message that streams by, and finds where it ends.
 type Head struct {
 	Buf      []byte

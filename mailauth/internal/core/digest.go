@@ -7,8 +7,13 @@ import (
 
 // Digest hashes the signed fields and the signature's own one, which has no line end.
 func Digest(fields []Field, names []string, own Field, c Canonicalization) []byte {
-	var buf []byte
-	for _, f := range Pick(fields, names) {
+	chosen := Pick(fields, names)
+	size := len(own.Raw)
+	for _, f := range chosen {
+		size += len(f.Raw)
+	}
+	buf := make([]byte, 0, size+len(CRLF))
+	for _, f := range chosen {
 		buf = AppendField(buf, c, f)
 	}
 	buf = AppendField(buf, c, Unsigned(own))

@@ -13,7 +13,7 @@ type Tag struct{ Name, Value string }
 
 // ParseTags reads a tag-list. A tag that comes twice makes all of it void.
 func ParseTags(s string) ([]Tag, error) {
-	var tags []Tag
+	tags := make([]Tag, 0, min(strings.Count(s, ";")+1, 16))
 	for part := range strings.SplitSeq(s, ";") {
 		name, value, ok := strings.Cut(part, "=")
 		name = strings.Trim(name, WSP)
