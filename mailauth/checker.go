@@ -31,6 +31,8 @@ type Checker struct {
 	// Observe is told of each message that the Middleware has checked, whatever became of it; nil: nobody. It must be
 	// quick.
 	Observe func(ctx context.Context, s *mail.Session, r Report)
+
+	keys core.Keys
 }
 
 // DefaultTime is how long the checks before and after the content may each take.
@@ -75,8 +77,8 @@ type Report struct {
 // Begin begins a message.
 func (c *Checker) Begin(f Facts) *Check {
 	k := &Check{c: c, facts: f}
-	k.dkim = (&dkim.Verifier{Resolver: c.Resolver, MaxSignatures: c.MaxSignatures, Clock: c.Clock}).Of(&k.stream)
-	k.arc = (&arc.Verifier{Resolver: c.Resolver}).Of(&k.stream)
+	k.dkim = (&dkim.Verifier{Resolver: c.Resolver, MaxSignatures: c.MaxSignatures, Clock: c.Clock, Keys: &c.keys}).Of(&k.stream)
+	k.arc = (&arc.Verifier{Resolver: c.Resolver, Keys: &c.keys}).Of(&k.stream)
 	return k
 }
 

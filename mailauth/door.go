@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"strings"
-	"sync"
 
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mailauth/arc"
@@ -158,12 +157,12 @@ func (t *transaction) early(ctx context.Context) Finding {
 	if t.check.spf != nil {
 		return t.check.Early(ctx)
 	}
-	var wait sync.WaitGroup
+	wait := func() {}
 	if t.r.rev.Result == "" {
-		wait.Go(func() { t.r.rev = t.c.Reverse(ctx, t.check.facts.IP) })
+		wait = t.c.reverse(ctx, t.check.facts.IP, &t.r.rev)
 	}
 	f := t.check.Early(ctx)
-	wait.Wait()
+	wait()
 	t.check.rev = t.r.rev
 	t.s.SetFact("spf", f.Result)
 	t.s.SetFact("spf_domain", t.check.spf.Domain)

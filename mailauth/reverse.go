@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync"
 
 	"github.com/samotop/samotop/mailauth/authres"
 	"github.com/samotop/samotop/resolver"
@@ -14,6 +15,17 @@ type Reverse struct {
 	Result string // "pass": a name of the address leads back to it; "fail", "temperror"; "": there was no address to ask for
 	Name   string // that name; "" unless pass
 	Err    error
+}
+
+// reverse does what Reverse does, in a goroutine of its own if it has to ask; wait waits for it.
+func (c *Checker) reverse(ctx context.Context, ip netip.Addr, to *Reverse) (wait func()) {
+	*to = c.Reverse(resolver.OnlyCached(ctx), ip)
+	if !errors.Is(to.Err, resolver.ErrNotCached) {
+		return func() {}
+	}
+	var group sync.WaitGroup
+	group.Go(func() { *to = c.Reverse(ctx, ip) })
+	return group.Wait
 }
 
 // Reverse looks for a forward-confirmed name of an address.

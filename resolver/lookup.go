@@ -24,6 +24,14 @@ type found struct {
 	until time.Time
 }
 
+type onlyCached struct{}
+
+// OnlyCached makes a Client answer from its cache alone, with ErrNotCached where that has nothing: for those who would
+// wait for an answer elsewhere. Resolvers of other kinds ask as ever.
+func OnlyCached(ctx context.Context) context.Context {
+	return context.WithValue(ctx, onlyCached{}, true)
+}
+
 func (c *Client) lookup(ctx context.Context, name string, t uint16) ([]dns.RR, Answer, error) {
 	name, err := canonical(name)
 	if err != nil {
@@ -35,6 +43,9 @@ func (c *Client) lookup(ctx context.Context, name string, t uint16) ([]dns.RR, A
 		ans := f.ans
 		ans.TTL = f.until.Sub(now)
 		return f.rrs, ans, f.err
+	}
+	if ctx.Value(onlyCached{}) != nil {
+		return nil, Answer{}, fmt.Errorf("look up %v: %w (%w)", q, ErrNotCached, ErrTemporary)
 	}
 	f, err := c.flights.do(ctx, q, func() found { return c.find(ctx, q) })
 	if err != nil {

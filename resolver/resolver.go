@@ -28,6 +28,7 @@ var (
 	ErrNoData    = errors.New("the name has no such record")
 	ErrTemporary = errors.New("no usable answer, try again later")
 	ErrBogus     = errors.New("the answer failed DNSSEC validation") // also ErrTemporary: it may be mended
+	ErrNotCached = errors.New("the answer is not known yet")         // also ErrTemporary; only with OnlyCached
 	ErrBadName   = errors.New("not a domain name")
 )
 

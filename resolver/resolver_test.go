@@ -344,3 +344,21 @@ func BenchmarkCached(b *testing.B) {
 		}
 	}
 }
+
+func TestOnlyCached(t *testing.T) {
+	z, err := resolver.ParseZone("example.test MX 10 a.example.test\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := z.Resolver(resolver.Config{})
+	only := resolver.OnlyCached(t.Context())
+	if _, _, err := r.MX(only, "example.test"); !errors.Is(err, resolver.ErrNotCached) || !errors.Is(err, resolver.ErrTemporary) {
+		t.Errorf("before it was asked: %v", err)
+	}
+	if _, _, err := r.MX(t.Context(), "example.test"); err != nil {
+		t.Fatal(err)
+	}
+	if mx, _, err := r.MX(only, "example.test"); err != nil || len(mx) != 1 {
+		t.Errorf("afterwards: %v %v", mx, err)
+	}
+}

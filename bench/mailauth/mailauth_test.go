@@ -135,7 +135,7 @@ func pieces(w io.Writer, msg []byte) {
 // BenchmarkVerify: a message of 75 KiB with one RSA-2048 signature; the floor is one hash of its body and one RSA verification.
 func BenchmarkVerify(b *testing.B) {
 	key, rec := rsaKey(b)
-	v := &dkim.Verifier{Resolver: texts{"s._domainkey.sender.test": rec}}
+	v := &dkim.Verifier{Resolver: texts{"s._domainkey.sender.test": rec}, Keys: new(dkim.Keys)}
 	text := []byte(body(75 << 10))
 	sum := sha256.Sum256(text)
 	sig, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])

@@ -24,7 +24,10 @@ type Result struct {
 }
 
 // Verifier verifies chains. It is safe for concurrent use.
-type Verifier struct{ Resolver core.TXT }
+type Verifier struct {
+	Resolver core.TXT
+	Keys     *core.Keys // remembers keys that were read; nil: each is read anew
+}
 
 // Message is one message on its way through a Verifier.
 type Message struct {
@@ -199,7 +202,7 @@ func (m *Message) check(ctx context.Context, selector, domain, algorithm string,
 	name := selector + "._domainkey." + domain
 	f, ok := m.keys[name]
 	if !ok {
-		f.key, f.err = core.FetchKey(ctx, m.v.Resolver, selector, domain)
+		f.key, f.err = core.FetchKey(ctx, m.v.Resolver, m.v.Keys, selector, domain)
 		m.keys[name] = f
 	}
 	if f.err != nil {

@@ -12,6 +12,9 @@ type TXT = core.TXT
 // Key is a key record (RFC 6376 section 3.6.1).
 type Key = core.Key
 
+// Keys remembers keys that were read, by their records, for Verifiers that share it. Its zero value is ready for use.
+type Keys = core.Keys
+
 // Canonicalization is an algorithm of RFC 6376 section 3.4.
 type Canonicalization = core.Canonicalization
 

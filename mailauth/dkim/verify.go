@@ -42,6 +42,7 @@ type Verifier struct {
 	Resolver      TXT
 	MaxSignatures int              // 0: MaxSignatures
 	Clock         func() time.Time // nil: time.Now
+	Keys          *Keys            // remembers keys that were read; nil: each is read anew
 }
 
 // Message is one message on its way through a Verifier.
@@ -164,7 +165,7 @@ func equalFold(a, b string) bool { return bytes.EqualFold([]byte(a), []byte(b)) 
 
 // key fetches the key of a signature.
 func (v *Verifier) key(ctx context.Context, s *signature) (*Key, Status, error) {
-	key, err := core.FetchKey(ctx, v.Resolver, s.selector, s.domain)
+	key, err := core.FetchKey(ctx, v.Resolver, v.Keys, s.selector, s.domain)
 	switch {
 	case errors.Is(err, core.ErrUnreachable):
 		return nil, TempError, err

@@ -40,7 +40,7 @@ type BodyHash struct {
 const bodyBuffer = 4 << 10
 
 func NewBodyHash(c Canonicalization, h hash.Hash, limit int64) *BodyHash {
-	return &BodyHash{Canon: c, hash: h, Limit: limit, out: make([]byte, 0, bodyBuffer)}
+	return &BodyHash{Canon: c, hash: h, Limit: limit}
 }
 
 // Write takes the next octets of the body.
@@ -155,6 +155,10 @@ var CRLF = []byte("\r\n")
 
 func (b *BodyHash) emit(p []byte) {
 	b.any = true
+	if b.Canon == Simple { // nearly all of it in large pieces
+		b.add(p)
+		return
+	}
 	if len(b.out)+len(p) > bodyBuffer {
 		b.flush()
 		if len(p) >= bodyBuffer {
@@ -162,14 +166,18 @@ func (b *BodyHash) emit(p []byte) {
 			return
 		}
 	}
+	if b.out == nil {
+		b.out = make([]byte, 0, bodyBuffer)
+	}
 	b.out = append(b.out, p...)
 }
 
 func (b *BodyHash) emitOctet(c byte) {
-	b.any = true
-	if len(b.out) == bodyBuffer {
-		b.flush()
+	if b.Canon == Simple || len(b.out) == cap(b.out) { // full, or not made yet
+		b.emit([]byte{c})
+		return
 	}
+	b.any = true
 	b.out = append(b.out, c)
 }
 

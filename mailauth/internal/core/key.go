@@ -191,7 +191,7 @@ const maxRecords = 10
 
 // FetchKey fetches the key at selector._domainkey.domain. Several records are undefined (RFC 6376 section 3.6.2.2): the
 // first that is a key is taken.
-func FetchKey(ctx context.Context, dns TXT, selector, domain string) (*Key, error) {
+func FetchKey(ctx context.Context, dns TXT, keys *Keys, selector, domain string) (*Key, error) {
 	if dns == nil {
 		return nil, fmt.Errorf("%w: no resolver", ErrUnreachable)
 	}
@@ -204,7 +204,7 @@ func FetchKey(ctx context.Context, dns TXT, selector, domain string) (*Key, erro
 	}
 	var key *Key
 	for _, r := range records[:min(len(records), maxRecords)] {
-		if key, err = ParseKey(r); err == nil || errors.Is(err, ErrKeyRevoked) {
+		if key, err = keys.Parse(r); err == nil || errors.Is(err, ErrKeyRevoked) {
 			break
 		}
 	}
