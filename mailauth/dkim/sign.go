@@ -65,9 +65,14 @@ func (s *Signing) Close() ([]mail.Field, error) {
 	}
 	fields := s.stream.Fields
 	names := namesFor(fields)
+	lower := make([]string, len(names))
+	for i, n := range names {
+		lower[i] = strings.ToLower(n)
+	}
+	signed := core.Signed(fields, lower, Relaxed)
 	out := make([]mail.Field, 0, len(s.signers))
 	for i := range s.signers {
-		f, err := s.sign(&s.signers[i], fields, names)
+		f, err := s.sign(&s.signers[i], signed, names)
 		if err != nil {
 			return nil, fmt.Errorf("dkim: signing for %s: %w", s.signers[i].Domain, err)
 		}
@@ -94,7 +99,7 @@ func namesFor(fields []core.Field) []string {
 	return names
 }
 
-func (s *Signing) sign(by *Signer, fields []core.Field, names []string) (mail.Field, error) {
+func (s *Signing) sign(by *Signer, signed []byte, names []string) (mail.Field, error) {
 	algorithm, err := core.AlgorithmOf(by.Key)
 	if err != nil {
 		return mail.Field{}, err
@@ -108,11 +113,7 @@ func (s *Signing) sign(by *Signer, fields []core.Field, names []string) (mail.Fi
 	core.FoldList(&b, names)
 	b.WriteString(";\r\n\tbh=" + base64.StdEncoding.EncodeToString(s.body.Sum) + ";\r\n\tb=")
 	f := mail.Field{Name: "DKIM-Signature", Value: b.String()}
-	lower := make([]string, len(names))
-	for i, n := range names {
-		lower[i] = strings.ToLower(n)
-	}
-	d := core.Digest(fields, lower, core.Field{Raw: f.Append(nil), Name: "dkim-signature"}, Relaxed)
+	d := core.DigestOf(signed, core.Field{Raw: f.Append(nil), Name: "dkim-signature"}, Relaxed)
 	f.Value, err = core.Sign(by.Key, f.Value, d)
 	return f, err
 }

@@ -75,23 +75,39 @@ func (b *BodyHash) Write(p []byte) {
 // no tab, and no space that is followed by white space or of which it is not known what follows. It looks at eight
 // octets at a time; that others below a space end it too costs only time.
 func clean(p []byte) int {
+	if len(p) < 16 {
+		return cleanShort(p, 0)
+	}
+	n := 0
+	w := binary.LittleEndian.Uint64(p)
+	low := atMostSpace(w)
+	for ; n+16 <= len(p); n += 8 {
+		next := binary.LittleEndian.Uint64(p[n+8:])
+		lowNext := atMostSpace(next)
+		space := low & (w << 2) // of what is at most a space, only a space has bit 5
+		bad := space & (low>>8 | lowNext<<56)
+		if low != space {
+			bad |= low &^ (w << 2) & (w << 7) &^ (w << 6) &^ (w << 5) & (w << 4) &^ (w << 3) // a tab is 01001
+		}
+		if bad != 0 {
+			return n + bits.TrailingZeros64(bad)/8
+		}
+		w, low = next, lowNext
+	}
+	return cleanShort(p, n)
+}
+
+// atMostSpace sets the high bit of each octet that is at most a space, and clears all others.
+func atMostSpace(w uint64) uint64 {
 	const (
-		low  = 0x7f7f7f7f7f7f7f7f
 		high = 0x8080808080808080
 		ones = 0x0101010101010101
 	)
-	n := 0
-	for ; n+9 <= len(p); n += 8 {
-		w := binary.LittleEndian.Uint64(p[n:])
-		next := binary.LittleEndian.Uint64(p[n+1:])
-		sp, tab := w^(ones*' '), w^(ones*'\t')
-		isSpace := ^((sp&low + low) | sp) & high
-		isTab := ^((tab&low + low) | tab) & high
-		below := ^((next&low + ones*(0x7f-' ')) | next) & high // at most a space
-		if bad := isSpace&below | isTab; bad != 0 {
-			return n + bits.TrailingZeros64(bad)/8
-		}
-	}
+	return ^((w&^high + ones*(0x7f-' ')) | w) & high
+}
+
+// cleanShort is clean, one octet at a time, from n on.
+func cleanShort(p []byte, n int) int {
 	for ; n < len(p); n++ {
 		if p[n] == '\t' || p[n] == ' ' && (n+1 == len(p) || p[n+1] <= ' ') {
 			break

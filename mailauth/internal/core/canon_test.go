@@ -77,3 +77,26 @@ func FuzzTagsAndKey(f *testing.F) {
 		Digest(fields, []string{"from", "to", "from"}, Field{Raw: []byte("A: b=" + s), Name: "a"}, Relaxed)
 	})
 }
+
+func TestClean(t *testing.T) {
+	want := func(p []byte) int {
+		for n := range p {
+			if p[n] == '\t' || p[n] == ' ' && (n+1 == len(p) || p[n+1] <= ' ') {
+				return n
+			}
+		}
+		return len(p)
+	}
+	for c := range 256 { // each octet at each place, also before and behind a space
+		for at := range 34 {
+			for _, other := range []byte{'x', ' ', '\r'} {
+				p := bytes.Repeat([]byte{'x'}, 34)
+				p[at] = byte(c)
+				p[(at+1)%34] = other
+				if got := clean(p); got != want(p) {
+					t.Fatalf("%q: %d, want %d", p, got, want(p))
+				}
+			}
+		}
+	}
+}

@@ -7,17 +7,26 @@ import (
 
 // Digest hashes the signed fields and the signature's own one, which has no line end.
 func Digest(fields []Field, names []string, own Field, c Canonicalization) []byte {
+	return DigestOf(Signed(fields, names, c), own, c)
+}
+
+// Signed returns the canonical form of the fields that h= names.
+func Signed(fields []Field, names []string, c Canonicalization) []byte {
 	chosen := Pick(fields, names)
-	size := len(own.Raw)
+	size := 1 << 10 // and room for the signature's own
 	for _, f := range chosen {
 		size += len(f.Raw)
 	}
-	buf := make([]byte, 0, size+len(CRLF))
+	buf := make([]byte, 0, size)
 	for _, f := range chosen {
 		buf = AppendField(buf, c, f)
 	}
-	buf = AppendField(buf, c, Unsigned(own))
-	return SHA256(bytes.TrimSuffix(buf, CRLF))
+	return buf
+}
+
+// DigestOf is Digest of what Signed has returned. The octets behind it may be written over.
+func DigestOf(signed []byte, own Field, c Canonicalization) []byte {
+	return SHA256(bytes.TrimSuffix(AppendField(signed, c, Unsigned(own)), CRLF))
 }
 
 // Unsigned returns the signature's own field with an empty b=, as it was when it was signed (RFC 6376 section 3.7).
