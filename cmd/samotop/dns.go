@@ -54,7 +54,9 @@ type dnsCheckCmd struct {
 }
 
 func (dnsCheckCmd) Help() string {
-	return `Exit status 1 if a record that is required is not live.
+	return `Each record of "samotop dns show" is looked for, with what it means: whether SPF covers this machine, whether the addresses have our
+name, and whether the MTA-STS policy can be fetched, with a certificate that others believe, and allows this machine. States: live, missing,
+different (what is there instead follows), unknown (no answer). Exit status 1 if a record that is required is not live.
 
 Example:
   samotop dns check example.org --resolver 9.9.9.9`

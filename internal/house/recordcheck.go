@@ -33,16 +33,24 @@ func (a about) CheckRecords(ctx context.Context, args management.CheckArgs) ([]m
 	if err != nil {
 		return nil, err
 	}
+	roots, err := a.h.clientTLS()
+	if err != nil {
+		return nil, err
+	}
 	k := recordChecker{dns: dns, hostname: a.h.conf.Hostname}
 	list = append(list, k.reverse(ctx)...)
 	var wg sync.WaitGroup
+	var policy []management.Record
+	wg.Go(func() {
+		policy = policyChecker{recordChecker: k, conf: a.h.conf, tls: roots}.policy(ctx, strings.TrimSuffix(list[0].Name, "."))
+	})
 	for i := range list {
 		if list[i].State == "" {
 			wg.Go(func() { list[i].State, list[i].Found = k.check(ctx, &list[i]) })
 		}
 	}
 	wg.Wait()
-	return list, nil
+	return append(list, policy...), nil
 }
 
 func (a about) checkResolver(server string) (*resolver.Client, error) {
