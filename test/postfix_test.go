@@ -38,6 +38,7 @@ defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 verify unix - - n - 1 verify
 proxymap unix - - n - - proxymap
+tlsmgr unix - - n 1000? 1 tlsmgr
 lmtp unix - - n - - lmtp
 smtp unix - - n - - smtp
 error unix - - n - - error
@@ -46,8 +47,8 @@ anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 `
 
-// startPostfix runs a Postfix in a directory of its own, as its master wants it: by root.
-func startPostfix(t *testing.T, replace ...string) {
+// startPostfix runs a Postfix with main.cf in a directory of its own, as its master wants it: by root.
+func startPostfix(t *testing.T, main string, replace ...string) {
 	t.Helper()
 	program := need(t, "postfix")
 	if os.Getuid() != 0 {
@@ -68,7 +69,7 @@ func startPostfix(t *testing.T, replace ...string) {
 	}
 	command(t, "", nil, "chown", "postfix", filepath.Join(dir, "data"))
 	names := strings.NewReplacer(append(replace, "DIR", dir)...)
-	for name, text := range map[string]string{"main.cf": postfixMain, "master.cf": postfixMaster} {
+	for name, text := range map[string]string{"main.cf": main, "master.cf": postfixMaster} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(names.Replace(text)), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -90,17 +91,8 @@ func TestPostfixAsks(t *testing.T) {
 	h.run("", "alias", "add", "team@a.test", "alice@a.test", "bob@a.test")
 	h.run("", "contact", "policy", "shy@a.test", "closed")
 	h.start()
-	startPostfix(t, "MAPS", maps, "POLICY", policy, "LMTP", fmt.Sprint(h.base+24), "PORT", port)
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		c, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			c.Close()
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
+	startPostfix(t, postfixMain, "MAPS", maps, "POLICY", policy, "LMTP", fmt.Sprint(h.base+24), "PORT", port)
+	listens(t, port)
 	c, err := smtp.Dial("127.0.0.1:" + port)
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +119,21 @@ func TestPostfixAsks(t *testing.T) {
 	for _, who := range []string{"alice@a.test", "bob@a.test"} {
 		if got := h.await(who, 1); !strings.Contains(got[0], "by mx.front.test (Postfix)") {
 			t.Errorf("%s", got[0])
+		}
+	}
+}
+
+// listens waits until something listens on a port of this machine.
+func listens(t *testing.T, port string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		c, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			c.Close()
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
 		}
 	}
 }
