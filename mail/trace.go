@@ -13,6 +13,7 @@ import (
 // must be for a message to several recipients (RFC 5321 section 7.6).
 func Received(s *Session, host, id string, to *Address, utf8 bool, now time.Time) Field {
 	var b strings.Builder
+	b.Grow(320) // of most
 	b.WriteString("from ")
 	if s.Hello == "" {
 		b.WriteString("unknown")

@@ -48,8 +48,8 @@ func (k *block) isFull() bool {
 
 // add returns how many octets the event takes.
 func (k *block) add(e *mail.Event) int64 {
-	line := encodeEvent(e)
-	k.lines = append(append(k.lines, line...), '\n')
+	before := len(k.lines)
+	k.lines = append(encodeEvent(k.lines, e), '\n')
 	n := 0
 	for i, s := range [...]string{e.MessageID, e.ID, e.Trace, e.From, e.To} {
 		if s == "" || s == "<>" {
@@ -62,7 +62,7 @@ func (k *block) add(e *mail.Event) int64 {
 		n++
 	}
 	k.events++
-	return int64(len(line) + 1 + n*termOctets)
+	return int64(len(k.lines) - before + n*termOctets)
 }
 
 // put writes what is not written yet: as a part, or the whole block if it is full.

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/store"
@@ -342,18 +344,47 @@ type eventRow struct {
 	Facts     [][2]string `json:"a,omitempty"`
 }
 
-func encodeEvent(e *mail.Event) []byte {
-	r := eventRow{e.Time.UTC(), cut(e.Trace), e.Room, e.Kind, cut(e.ID), cut(e.MessageID), cut(e.From), cut(e.To), cut(e.Peer), e.Code, cut(e.Text), nil}
-	for _, f := range e.Facts {
-		if f.Value != "" {
-			r.Facts = append(r.Facts, [2]string{cut(f.Name), cut(f.Value)})
+// encodeEvent writes an eventRow, as json.Marshal would.
+func encodeEvent(dst []byte, e *mail.Event) []byte {
+	dst = e.Time.UTC().AppendFormat(append(dst, `{"t":"`...), time.RFC3339Nano)
+	dst = append(dst, '"')
+	for _, f := range [...]struct{ name, value string }{{"s", e.Trace}, {"r", e.Room}, {"k", e.Kind}, {"i", e.ID}, {"m", e.MessageID}, {"f", e.From}, {"o", e.To},
+		{"p", e.Peer}, {"x", e.Text}} {
+		if f.value != "" {
+			dst = append(append(append(dst, `,"`...), f.name...), `":`...)
+			dst = appendJSON(dst, cut(f.value))
 		}
 	}
-	b, err := json.Marshal(r)
-	if err != nil { // a time beyond the year 9999
-		return []byte("{}")
+	if e.Code != 0 {
+		dst = strconv.AppendInt(append(dst, `,"c":`...), int64(e.Code), 10)
 	}
-	return b
+	open := `,"a":[[`
+	for _, f := range e.Facts {
+		if f.Value == "" {
+			continue
+		}
+		dst = appendJSON(append(dst, open...), cut(f.Name))
+		dst = appendJSON(append(dst, ','), cut(f.Value))
+		open = `],[`
+	}
+	if open == `],[` {
+		dst = append(dst, `]]`...)
+	}
+	return append(dst, '}')
+}
+
+// appendJSON appends a JSON string (RFC 8259 section 7).
+func appendJSON(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			b, err := json.Marshal(s)
+			if err != nil { // a string has no other kind of fault
+				return append(dst, `""`...)
+			}
+			return append(dst, b...)
+		}
+	}
+	return append(append(append(dst, '"'), s...), '"')
 }
 
 func cut(s string) string { return s[:min(len(s), maxEventText)] }

@@ -60,10 +60,14 @@ type removing struct {
 func (x *removing) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 && x.state != inBody {
-		var err error
-		if p, err = x.step(p); err != nil {
+		rest, err := x.lines(p)
+		if err == nil && len(rest) > 0 && x.state != inBody {
+			rest, err = x.step(rest)
+		}
+		if err != nil {
 			return 0, err
 		}
+		p = rest
 	}
 	if len(p) > 0 {
 		if _, err := x.Transaction.Write(p); err != nil {
@@ -71,6 +75,47 @@ func (x *removing) Write(p []byte) (int, error) {
 		}
 	}
 	return n, nil
+}
+
+// lines hands on the lines that p begins with and that are whole and stay, in one piece, with the body if it comes to that.
+// What is left begins with a line that goes or is not whole.
+func (x *removing) lines(p []byte) ([]byte, error) {
+	n := 0
+	for x.state == atStart && n < len(p) {
+		if p[n] == '\r' || p[n] == '\n' {
+			x.state, n = inBody, len(p)
+			break
+		}
+		end := bytes.IndexByte(p[n:], '\n') + 1
+		if end == 0 {
+			break
+		}
+		if x.goes(p[n : n+end]) {
+			x.state = dropping
+			break
+		}
+		n += end
+	}
+	if n == 0 {
+		return p, nil
+	}
+	_, err := x.Transaction.Write(p[:n])
+	return p[n:], err
+}
+
+// goes reports whether a line begins a field that is to go.
+func (x *removing) goes(line []byte) bool {
+	colon := bytes.IndexByte(line, ':')
+	if colon < 0 || colon > maxRemoveOctets {
+		return false
+	}
+	name := bytes.TrimRight(line[:colon], " \t")
+	for _, n := range x.names {
+		if len(n) == len(name) && strings.EqualFold(n, string(name)) {
+			return true
+		}
+	}
+	return false
 }
 
 // step takes some octets, at least one.
@@ -83,10 +128,7 @@ func (x *removing) step(p []byte) ([]byte, error) {
 		}
 		x.state = atStart
 	case atStart:
-		x.state = inName
-		if p[0] == '\r' || p[0] == '\n' {
-			x.state = inBody
-		}
+		x.state = inName // the line is not whole
 	case inName:
 		return x.name(p)
 	case keeping, dropping:
@@ -96,8 +138,11 @@ func (x *removing) step(p []byte) ([]byte, error) {
 			line = p
 		}
 		keep := x.state == keeping
-		if end > 0 {
-			x.state = map[bool]removeState{true: atStart, false: dropped}[keep]
+		switch {
+		case end > 0 && keep:
+			x.state = atStart
+		case end > 0:
+			x.state = dropped
 		}
 		if keep {
 			if _, err := x.Transaction.Write(line); err != nil {
@@ -119,14 +164,10 @@ func (x *removing) name(p []byte) ([]byte, error) {
 		if c != ':' && c != '\n' && x.maybe() {
 			continue
 		}
-		name := strings.ToLower(strings.TrimRight(string(x.held[:len(x.held)-1]), " \t"))
 		x.state = keeping
-		for _, n := range x.names {
-			if c == ':' && n == name {
-				x.state = dropping
-			}
-		}
-		if x.state == keeping {
+		if x.goes(x.held) {
+			x.state = dropping
+		} else {
 			if c == '\n' {
 				x.state = atStart
 			}
