@@ -45,7 +45,7 @@ func changesRules(e store.Event) bool {
 	}
 	for _, k := range e.Keys {
 		switch tag, _, _ := strings.Cut(string(k), "/"); tag + "/" {
-		case tagPassword, tagContact, tagPending, tagSent, tagListed, tagSubmitted, tagSuffix:
+		case tagPassword, tagContact, tagPending, tagSent, tagSubmitted, tagSuffix:
 		default:
 			return true
 		}

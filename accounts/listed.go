@@ -159,6 +159,24 @@ func (a *Accounts) Listed(ctx context.Context, q ListedQuestion) (r Listed, err 
 	return r, nil
 }
 
+// AnyListed says whether there is any list that Listed would look into for mail to an address: most accounts have none, and who
+// keeps that (until Changes tells of another) need not ask for every sender.
+func (a *Accounts) AnyListed(ctx context.Context, to mail.Address) (bool, error) {
+	a.listed.mu.RLock()
+	some, all := len(a.listed.of) > 0, a.listed.of[0] != nil
+	a.listed.mu.RUnlock()
+	if !some || all {
+		return some, nil
+	}
+	id, err := a.ownID(ctx, to)
+	if err != nil {
+		return false, err
+	}
+	a.listed.mu.RLock()
+	defer a.listed.mu.RUnlock()
+	return a.listed.of[id] != nil, nil
+}
+
 // readListed reads all lists.
 func (a *Accounts) readListed(ctx context.Context) error {
 	a.listed.of = map[uint64]*listedOf{}

@@ -22,10 +22,14 @@ import (
 // maxFacts is how many facts XFACTS may bring.
 const maxFacts = 200
 
+// usualFactsOctets is what most sessions need.
+const usualFactsOctets = 400
+
 var errFacts = errors.New("XFACTS must be name:value;... with values in xtext")
 
 func encodeFacts(s *mail.Session) string {
 	var b strings.Builder
+	b.Grow(usualFactsOctets)
 	put := func(name, value string) {
 		if value == "" {
 			return

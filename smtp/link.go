@@ -42,6 +42,7 @@ type Link struct {
 	retryAt time.Time
 	lastErr error
 	closed  bool
+	can     [mail.BodyBinary + 1]abilities // of the transactions begun last, for each kind of content
 }
 
 var _ mail.Door = (*Link)(nil)
@@ -200,14 +201,18 @@ func (r linkReceiver) Begin(ctx context.Context, s *mail.Session, from mail.Send
 			l.give(nil)
 			return nil, unreachable(err)
 		}
-		reply, err := c.mailFrom(ctx, s, &from)
+		if can := l.known(&from); can.known && c.d.Trusted && c.ext.Has("PIPELINING") {
+			tx := newLinkTx(ctx, l, c, s)
+			tx.first, tx.can = &from, can
+			return tx.as(can), nil
+		}
+		reply, _, err := c.mailFrom(ctx, s, &from, "")
 		switch {
 		case err == nil && reply.Positive():
 			tx := newLinkTx(ctx, l, c, s)
-			if from.UTF8 && !c.ext.Has("SMTPUTF8") {
-				tx.plain = newPlainWatch()
-			}
-			return capable(tx, reply), nil
+			tx.watch(&from)
+			tx.can = l.learn(c, &from, reply)
+			return tx.as(tx.can), nil
 		case err == nil && reply.Code == 421 && reused: // said while the connection lay idle
 		case err == nil:
 			l.give(c)
@@ -229,8 +234,15 @@ func newLinkTx(ctx context.Context, l *Link, c *Client, s *mail.Session) *linkTx
 	return tx
 }
 
-// mailFrom sends MAIL alone.
-func (c *Client) mailFrom(ctx context.Context, s *mail.Session, from *mail.Sender) (*mail.Reply, error) {
+// watch sees to it that nothing goes to a server without SMTPUTF8 that needs it.
+func (tx *linkTx) watch(from *mail.Sender) {
+	if from.UTF8 && !tx.c.ext.Has("SMTPUTF8") {
+		tx.plain = newPlainWatch()
+	}
+}
+
+// mailFrom sends MAIL, and with it RCPT if that is not empty; its answer means something only if MAIL was accepted.
+func (c *Client) mailFrom(ctx context.Context, s *mail.Session, from *mail.Sender, rcpt string) (first, second *mail.Reply, err error) {
 	if from.UTF8 && !c.ext.Has("SMTPUTF8") { // what comes will tell whether it is needed: see plainWatch
 		plain := *from
 		plain.UTF8 = false
@@ -238,7 +250,7 @@ func (c *Client) mailFrom(ctx context.Context, s *mail.Session, from *mail.Sende
 	}
 	line, refusal := c.mailLine(from, s, from.Size, false, 0)
 	if refusal != nil {
-		return refusal, nil
+		return refusal, nil, nil
 	}
 	done := c.begin(ctx)
 	reset := c.dirty
@@ -247,16 +259,22 @@ func (c *Client) mailFrom(ctx context.Context, s *mail.Session, from *mail.Sende
 	}
 	c.put(line)
 	c.sent++
+	if rcpt != "" {
+		c.put(rcpt)
+	}
 	if reset {
 		if _, err := c.read(or(c.d.QuitTimeout, time.Minute)); err != nil {
-			return nil, done(err)
+			return nil, nil, done(err)
 		}
 	}
-	r, err := c.read(or(c.d.MailTimeout, 5*time.Minute))
+	first, err = c.read(or(c.d.MailTimeout, 5*time.Minute))
 	if err == nil {
-		c.dirty = r.Positive()
+		c.dirty = first.Positive()
+		if rcpt != "" && c.broken == nil {
+			second, err = c.read(or(c.d.RcptTimeout, 5*time.Minute))
+		}
 	}
-	return r, done(err)
+	return first, second, done(err)
 }
 
 // unreachable is what our own peer is told when the next one cannot be spoken to.

@@ -31,7 +31,10 @@ type linkTx struct {
 	prepared bool
 	session  *mail.Session // whose facts may grow while the content comes; nil: none
 	told     []mail.Fact   // with MAIL
-	plain    *plainWatch   // looks whether SMTPUTF8 is needed, which the peer does not have; nil: it is all the same
+	first    *mail.Sender  // MAIL waits for the first RCPT and goes with it; nil: it has gone
+	refused  *mail.Reply   // by which MAIL was answered then
+	can      abilities
+	plain    *plainWatch // looks whether SMTPUTF8 is needed, which the peer does not have; nil: it is all the same
 }
 
 var errLateTrace = errors.New("trace field came after the content had gone out")
@@ -45,22 +48,38 @@ func (tx *linkTx) Recipient(ctx context.Context, r *mail.Recipient) error {
 	if refusal != nil {
 		return refusal
 	}
-	if c.broken != nil {
-		return unreachable(c.broken)
+	if tx.refused != nil {
+		return tx.refused
 	}
-	done := c.begin(ctx)
-	reply, err := c.command(or(c.d.RcptTimeout, 5*time.Minute), line)
-	if err = done(err); err != nil {
-		return unreachable(err)
+	reply, err := tx.rcpt(ctx, r, line)
+	if err != nil {
+		return err
 	}
 	if !reply.Positive() {
 		return passOn(reply)
 	}
 	tx.accepted++
-	if t := c.targets(reply); t != nil {
+	if t := tx.c.targets(reply); t != nil {
 		r.Targets = t
 	}
 	return nil
+}
+
+// rcpt sends RCPT, and MAIL if it waits.
+func (tx *linkTx) rcpt(ctx context.Context, r *mail.Recipient, line string) (*mail.Reply, error) {
+	if tx.first != nil {
+		return tx.open(ctx, r, line)
+	}
+	c := tx.c
+	if c.broken != nil {
+		return nil, unreachable(c.broken)
+	}
+	done := c.begin(ctx)
+	reply, err := c.command(or(c.d.RcptTimeout, 5*time.Minute), line)
+	if err = done(err); err != nil {
+		return nil, unreachable(err)
+	}
+	return reply, nil
 }
 
 func (tx *linkTx) Trace(fields ...mail.Field) {
@@ -173,13 +192,8 @@ func (tx *linkTx) chunk(p []byte, last bool) error {
 		line += " LAST"
 	}
 	c.put(line)
-	if _, err := tx.out.Write(p); err != nil {
-		return err
-	}
-	if err := tx.out.flush(); err != nil {
-		return err
-	}
-	if err := c.w.flush(); err != nil {
+	c.w.writeTimeout = or(c.d.BlockTimeout, 3*time.Minute)
+	if err := c.w.writeBehind(p); err != nil {
 		return writeError{err}
 	}
 	if err := tx.due(); err != nil {
@@ -230,7 +244,6 @@ func (tx *linkTx) replies() (replies []mail.Reply, err error) {
 func (tx *linkTx) start() error {
 	c := tx.c
 	tx.started = true
-	tx.out = newBlockWriter(c)
 	tx.bdat = c.ext.Has("CHUNKING")
 	if tx.bdat {
 		if tx.besides() || len(tx.fields) == 0 {
@@ -252,6 +265,7 @@ func (tx *linkTx) start() error {
 	if err != nil || r.Code != 354 {
 		return either(r, err)
 	}
+	tx.out = newBlockWriter(c)
 	tx.enc = &dotEncoder{w: tx.out}
 	if !tx.besides() {
 		_, err = tx.enc.Write(tx.prefix())

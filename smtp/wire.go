@@ -39,6 +39,7 @@ type wire struct {
 	large *[largeOctets]byte
 	r, w  int // buf[r:w] has been read and not used
 	out   []byte
+	both  [2][]byte // what writeBehind sends
 
 	readTimeout  time.Duration // for each Read; 0: none
 	until        time.Time     // and for all that is being read; zero: none
@@ -150,18 +151,52 @@ func (w *wire) flush() error {
 	return err
 }
 
-func (w *wire) write(p []byte) error {
+func (w *wire) armWrite() error {
 	if w.writeTimeout > 0 {
 		if err := w.conn.SetWriteDeadline(time.Now().Add(w.writeTimeout)); err != nil {
 			return err
 		}
 	}
 	if w.writing != nil {
-		if err := w.writing(); err != nil {
-			return err
-		}
+		return w.writing()
+	}
+	return nil
+}
+
+func (w *wire) write(p []byte) error {
+	if err := w.armWrite(); err != nil {
+		return err
 	}
 	_, err := w.conn.Write(p)
+	return err
+}
+
+// writeBehind sends p right behind what is gathered, at once where the connection can, so that the peer is woken once for both.
+// It does not keep p.
+func (w *wire) writeBehind(p []byte) error {
+	if len(w.out) == 0 {
+		return w.write(p)
+	}
+	switch w.conn.(type) {
+	case *net.UnixConn, *net.TCPConn:
+	default: // TLS, a pipe: a short p is copied
+		if len(p) <= maxOut {
+			w.out = append(w.out, p...)
+			return w.flush()
+		}
+		if err := w.flush(); err != nil {
+			return err
+		}
+		return w.write(p)
+	}
+	if err := w.armWrite(); err != nil {
+		return err
+	}
+	w.both = [2][]byte{w.out, p}
+	v := net.Buffers(w.both[:])
+	_, err := v.WriteTo(w.conn)
+	w.both = [2][]byte{}
+	w.out = w.smallOut[:0]
 	return err
 }
 

@@ -20,6 +20,7 @@ type accountsRoom interface {
 	Decide(ctx context.Context, q accounts.Question) (accounts.Decision, error)
 	Content(ctx context.Context, q accounts.Content) (accounts.Decision, error)
 	Listed(ctx context.Context, q accounts.ListedQuestion) (accounts.Listed, error)
+	AnyListed(ctx context.Context, to mail.Address) (bool, error)
 	WroteTo(ctx context.Context, account string, to []mail.Address, messageID string) error
 	ReversePath(ctx context.Context, sender, via mail.Address) (mail.Address, error)
 	contactsRoom
@@ -50,11 +51,12 @@ const kindUnknown = "unknown"
 // methods is the table of the rules protocol; docs/rules-protocol.md describes it.
 func methods(a accountsRoom) map[string]ruleproto.Method {
 	return contactMethods(a, map[string]ruleproto.Method{
-		"resolve": ruleproto.Handle(a.Resolve),
-		"lookup":  ruleproto.Handle(a.Lookup),
-		"decide":  ruleproto.Handle(a.Decide),
-		"content": ruleproto.Handle(a.Content),
-		"listed":  ruleproto.Handle(a.Listed),
+		"resolve":    ruleproto.Handle(a.Resolve),
+		"lookup":     ruleproto.Handle(a.Lookup),
+		"decide":     ruleproto.Handle(a.Decide),
+		"content":    ruleproto.Handle(a.Content),
+		"listed":     ruleproto.Handle(a.Listed),
+		"any-listed": ruleproto.Handle(a.AnyListed),
 		"wrote-to": ruleproto.Handle(func(ctx context.Context, q wroteTo) (struct{}, error) {
 			return struct{}{}, a.WroteTo(ctx, q.Account, q.To, q.MessageID)
 		}),
@@ -140,7 +142,14 @@ func (r *remoteAccounts) Content(ctx context.Context, q accounts.Content) (accou
 }
 
 func (r *remoteAccounts) Listed(ctx context.Context, q accounts.ListedQuestion) (accounts.Listed, error) {
+	if some, err := r.AnyListed(ctx, q.To); err != nil || !some {
+		return accounts.Listed{}, err
+	}
 	return ruleproto.Ask[accounts.Listed](ctx, r.c, "listed", q, nil)
+}
+
+func (r *remoteAccounts) AnyListed(ctx context.Context, to mail.Address) (bool, error) {
+	return ruleproto.Ask(ctx, r.c, "any-listed", to, func(bool) bool { return true })
 }
 
 func (r *remoteAccounts) WroteTo(ctx context.Context, account string, to []mail.Address, messageID string) error {
