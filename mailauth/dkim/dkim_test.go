@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -310,13 +311,49 @@ func TestShortKeyNeverPasses(t *testing.T) {
 	}
 }
 
+// counting counts the keys that are asked for: nothing is verified without one.
+type counting struct {
+	zone
+	n *int
+}
+
+func (c counting) TXT(ctx context.Context, name string) ([]string, resolver.Answer, error) {
+	*c.n++
+	return c.zone.TXT(ctx, name)
+}
+
+// TestManySignatures: a thousand signatures cost what the first MaxSignatures do, whether they are all good, each of a key of
+// its own, or each over another part of the body.
 func TestManySignatures(t *testing.T) {
 	ss, z := signers(t)
 	one := sign(t, ss[:1], plain, 4096)
 	field := one[:len(one)-len(plain)]
-	got := verify(z, strings.Repeat(field, 1000)+plain+"\r\n")
-	if len(got) != dkim.MaxSignatures+1 || got[dkim.MaxSignatures].Status != dkim.Policy {
-		t.Errorf("%d results", len(got))
+	variant := func(f func(i int) string) string {
+		var b strings.Builder
+		for i := range 1000 {
+			b.WriteString(f(i))
+		}
+		return b.String()
+	}
+	for name, c := range map[string]struct {
+		header string
+		asked  int // -1: whatever, up to the limit
+	}{
+		"all good":             {strings.Repeat(field, 1000), dkim.MaxSignatures},
+		"keys of their own":    {variant(func(i int) string { return strings.Replace(field, "s=", fmt.Sprintf("s=k%d.", i), 1) }), dkim.MaxSignatures},
+		"parts of their own":   {variant(func(i int) string { return strings.Replace(field, "v=1;", fmt.Sprintf("v=1; l=%d;", i), 1) }), -1},
+		"nothing but nonsense": {strings.Repeat("DKIM-Signature: v=1; a=rsa-sha256; b=x\r\n", 1000), 0},
+	} {
+		asked := 0
+		m := (&dkim.Verifier{Resolver: counting{z, &asked}, Clock: func() time.Time { return time.Unix(1_700_000_000, 0) }}).Message()
+		m.Write([]byte(c.header + plain))
+		got := m.Close(t.Context())
+		if len(got) != dkim.MaxSignatures+1 || got[dkim.MaxSignatures].Status != dkim.Policy {
+			t.Errorf("%s: %d results", name, len(got))
+		}
+		if asked > dkim.MaxSignatures || c.asked >= 0 && asked != c.asked {
+			t.Errorf("%s: %d keys were fetched", name, asked)
+		}
 	}
 }
 
