@@ -17,7 +17,7 @@ type QM struct {
 	Interval      time.Duration `json:",omitzero"` // between two messages to one destination at least
 }
 
-// HTTPS is our web server, which serves nothing but our MTA-STS policy (RFC 8461).
+// HTTPS is our web server, which serves nothing but our MTA-STS policy (RFC 8461) and the settings for mail programs.
 type HTTPS struct {
 	Listen []Listen
 	Mode   string        `json:",omitzero"` // of the policy: testing, enforce or none

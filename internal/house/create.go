@@ -247,7 +247,7 @@ listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 # failures = false # tell them, if they ask for it, about each message that fails, with its header but for the recipients
 # addresses = ["postmaster@"] # whose mail is looked through for reports to us
 
-# [https] # a web server for one file: the MTA-STS policy, by which others insist on TLS to this machine (RFC 8461)
+# [https] # a web server for two files: the MTA-STS policy, by which others insist on TLS to this machine (RFC 8461), and mail programs' settings
 # listen = ["https://{{.Listen}}:{{port 443}}"]
 # mta_sts = "testing" # then "enforce"; or "none" for some weeks before the records are taken away
 # max_age = "168h" # how long others keep the policy

@@ -32,25 +32,29 @@ func stsPolicy(c *config.Config) *mtasts.Policy {
 	return &mtasts.Policy{Mode: mtasts.Mode(c.HTTPS.Mode), MX: c.HTTPS.MX, MaxAge: c.HTTPS.MaxAge}
 }
 
-// https serves the MTA-STS policy of our domains (RFC 8461 section 3.3), with the certificate of the house, and nothing else.
+// https serves the MTA-STS policy of our domains (RFC 8461 section 3.3) and the settings for mail programs, with the
+// certificate of the house, and nothing else.
 func (h *House) https(conf *tls.Config, _ mail.Authenticator) ([]planned, error) {
 	policy := stsPolicy(h.conf)
 	if policy == nil {
 		return nil, nil
 	}
 	log := h.log.With("part", "https")
-	handler := mtasts.Handler(func(r *http.Request, domain string) *mtasts.Policy {
+	ours := func(r *http.Request, domain string) bool {
 		ctx, cancel := context.WithTimeout(r.Context(), httpsAnswerTime)
 		defer cancel()
 		res, err := h.rules.Resolve(ctx, mail.Address{Local: "postmaster", Domain: domain})
 		if err != nil {
 			log.Warn("whether a domain is ours is not known", "domain", domain, "err", err)
 		}
-		if err != nil || !res.OurDomain {
+		return err == nil && res.OurDomain
+	}
+	handler := h.autoconfig(ours, mtasts.Handler(func(r *http.Request, domain string) *mtasts.Policy {
+		if !ours(r, domain) {
 			return nil
 		}
 		return policy
-	})
+	}))
 	var out []planned
 	for _, l := range h.conf.HTTPS.Listen {
 		srv := &http.Server{Handler: handler, ReadTimeout: httpsRequestTime, WriteTimeout: httpsRequestTime, IdleTimeout: httpsIdleTime,

@@ -51,6 +51,18 @@ func TestPolicyServer(t *testing.T) {
 			t.Errorf("%v: %d %s", x, code, text)
 		}
 	}
+	code, text = get("autoconfig.example.test", "/mail/config-v1.1.xml")
+	for _, want := range []string{`<clientConfig version="1.1">`, "<domain>example.test</domain>", `<incomingServer type="imap">`, `<outgoingServer type="smtp">`,
+		"<hostname>mx.example.test</hostname>", "<socketType>SSL</socketType>", "<username>%EMAILADDRESS%</username>"} {
+		if code != 200 || !strings.Contains(text, want) {
+			t.Errorf("the settings for mail programs: %d, without %s:\n%s", code, want, text)
+		}
+	}
+	for _, x := range [][2]string{{"autoconfig.elsewhere.test", "/mail/config-v1.1.xml"}, {"autoconfig.example.test", "/"}, {"autoconfig.example.test", mtasts.Path}} {
+		if code, text := get(x[0], x[1]); code != 404 {
+			t.Errorf("%v: %d %s", x, code, text)
+		}
+	}
 	found := map[string]string{}
 	for _, rec := range house.Records(c.Config, "example.test") {
 		found[rec.Name+" "+rec.Type] = rec.Value

@@ -155,7 +155,11 @@ func (r *records) programs() {
 	srv("_imaps", r.c.Mailbox.Listen, "imaps")
 	srv("_pop3s", r.c.Mailbox.Listen, "pop3s")
 	srv("_imap", r.c.Mailbox.Listen, "imap")
-	r.add(optional, "autoconfig."+r.d, "CNAME", r.host, "Thunderbird and others look here for settings, if a web server on it has /mail/config-v1.1.xml")
+	if len(r.c.HTTPS.Listen) > 0 {
+		r.add(recommended, autoconfigLabel+r.d, "CNAME", r.host, "Thunderbird and others fetch their settings here, which [https] serves, by HTTPS on port 443; the certificate has to hold this name")
+		return
+	}
+	r.add(optional, autoconfigLabel+r.d, "CNAME", r.host, "Thunderbird and others look here for settings, if a web server on it has "+autoconfigPath+"; [https] in samotop.toml serves that file")
 }
 
 // public lists the public addresses that the configuration names.
