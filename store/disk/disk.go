@@ -43,6 +43,9 @@ type File interface {
 	io.Closer
 	Size() (int64, error)
 	Truncate(size int64) error
+	// Reserve keeps room on the disk for the first n octets of the file, and does not change its length. It is for what must
+	// not find the disk full; ENOSPC is of errors that it gives, others mean that the file system cannot.
+	Reserve(n int64) error
 	// Sync returns when data and length are on the disk (fdatasync). It says nothing of the directory's entry.
 	Sync() error
 	// WriteAtSync is WriteAt, and returns when those octets, and the length that they give to the file, are on the disk. It

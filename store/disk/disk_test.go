@@ -250,3 +250,40 @@ func alignedPage(c byte) []byte {
 	}
 	return b
 }
+
+// TestReserve: who reserved finds room where others find none, and the length of the file does not change.
+func TestReserve(t *testing.T) {
+	s := NewSim(1)
+	s.SetCapacity(3000)
+	f, err := s.Open("/f", Write|Create)
+	no(t, err)
+	no(t, f.Reserve(2000))
+	if size, err := f.Size(); err != nil || size != 0 {
+		t.Errorf("size %d, %v", size, err)
+	}
+	g, err := s.Open("/g", Write|Create)
+	no(t, err)
+	if n, err := g.WriteAt(make([]byte, 1500), 0); n != 1000 || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("another file: %d, %v", n, err)
+	}
+	if err := g.Reserve(2000); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("another file: %v", err)
+	}
+	if n, err := f.WriteAt(make([]byte, 2000), 0); n != 2000 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	no(t, s.Remove("/f"))
+	if sp, err := s.Space("/"); err != nil || sp.Free != 2000 {
+		t.Errorf("%+v, %v", sp, err)
+	}
+	name := filepath.Join(t.TempDir(), "a")
+	real, err := OS{}.Open(name, Write|Create)
+	no(t, err)
+	if err := real.Reserve(1 << 20); err != nil && !errors.Is(err, syscall.EOPNOTSUPP) {
+		t.Error(err)
+	}
+	if size, err := real.Size(); err != nil || size != 0 {
+		t.Errorf("size %d, %v", size, err)
+	}
+	no(t, real.Close())
+}

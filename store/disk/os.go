@@ -53,6 +53,26 @@ func (f osFile) Size() (int64, error) {
 	return st.Size(), nil
 }
 
+// Reserve is of File.
+func (f osFile) Reserve(n int64) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var res error
+	err = conn.Control(func(fd uintptr) {
+		for {
+			if res = unix.Fallocate(int(fd), unix.FALLOC_FL_KEEP_SIZE, 0, n); res != unix.EINTR {
+				return
+			}
+		}
+	})
+	if err = errors.Join(err, res); err != nil {
+		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
 func (f osFile) Sync() error {
 	conn, err := f.SyscallConn()
 	if err != nil {

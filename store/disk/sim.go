@@ -34,6 +34,7 @@ const (
 	OpLink     Op = "link"
 	OpMkdir    Op = "mkdir"
 	OpSyncDir  Op = "syncdir"
+	OpReserve  Op = "reserve"
 )
 
 // Changes tells whether the operation can change the disk.
@@ -90,7 +91,11 @@ type inode struct {
 	stable []byte
 	dirty  map[int64]struct{} // pages that differ, maybe
 	links  int
+	kept   int64 // octets for which room is kept
 }
+
+// takes is the room that it takes on the disk.
+func (i *inode) takes() int64 { return max(int64(len(i.data)), i.kept) }
 
 // NewSim returns an empty disk; the seed decides what random faults do.
 func NewSim(seed uint64) *Sim {
@@ -231,7 +236,7 @@ func (s *Sim) Open(name string, how Flags) (File, error) {
 
 func (s *Sim) unlink(ino *inode) {
 	if ino.links--; ino.links == 0 {
-		s.used -= int64(len(ino.data))
+		s.used -= ino.takes()
 	}
 }
 

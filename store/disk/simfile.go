@@ -95,7 +95,7 @@ func (f *simFile) writeAt(p []byte, off int64) (int, error) {
 			err = ErrIO
 		}
 	}
-	grow := off + int64(n) - int64(len(f.ino.data))
+	grow := off + int64(n) - f.ino.takes()
 	if room := f.s.capacity() - f.s.used; grow > 0 && grow > room {
 		n, err = int(max(0, int64(n)-(grow-max(0, room)))), syscall.ENOSPC
 	}
@@ -120,13 +120,16 @@ func (s *Sim) write(ino *inode, p []byte, off int64) {
 }
 
 func (s *Sim) resize(ino *inode, size int64) {
-	old := int64(len(ino.data))
-	if ino.links > 0 {
-		s.used += size - old
-	}
+	old, took := int64(len(ino.data)), ino.takes()
+	defer func() {
+		if ino.links > 0 {
+			s.used += ino.takes() - took
+		}
+	}()
 	if size <= old {
 		clear(ino.data[size:])
 		ino.data = ino.data[:size]
+		ino.kept = min(ino.kept, size) // as truncating does
 	} else if size <= int64(cap(ino.data)) {
 		ino.data = ino.data[:size]
 	} else {
@@ -161,6 +164,29 @@ func (f *simFile) Truncate(size int64) error {
 		return err
 	}
 	f.s.resize(f.ino, size)
+	return nil
+}
+
+// Reserve is of File. A crash forgets it, which is the worse case.
+func (f *simFile) Reserve(n int64) error {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	if err := f.check(); err != nil {
+		return err
+	}
+	if _, err := f.s.enter(OpReserve, f.name); err != nil {
+		return err
+	}
+	grow := n - f.ino.takes()
+	if grow > 0 && grow > f.s.capacity()-f.s.used {
+		return &fs.PathError{Op: "reserve", Path: f.name, Err: syscall.ENOSPC}
+	}
+	if grow > 0 {
+		f.ino.kept = n
+		if f.ino.links > 0 {
+			f.s.used += grow
+		}
+	}
 	return nil
 }
 

@@ -20,7 +20,9 @@ func (e *Engine) apply() {
 			continue
 		}
 		e.settle(g)
+		e.stall.enter()
 		e.maybeFlush(g.end)
+		e.stall.leave()
 	}
 }
 
@@ -33,7 +35,10 @@ func (e *Engine) applyGroup(g *group) error {
 			return err
 		}
 	}
-	return ch.commit(g.end)
+	e.stall.enter()
+	err := ch.commit(g.end)
+	e.stall.leave()
+	return err
 }
 
 // settle makes the group's batches visible to Submit and wakes their waiters.
@@ -172,7 +177,7 @@ func (c *changes) commit(end applied) error {
 
 // maybeFlush flushes the index when a restart would have too much of the log to read.
 func (e *Engine) maybeFlush(end applied) {
-	if e.indexFull.Load() {
+	if e.isIndexFull() {
 		return // it is trying to
 	}
 	if e.logBetween(e.flushed.Load().end, end.end) < e.o.FlushLogOctets || !e.flushing.CompareAndSwap(false, true) {

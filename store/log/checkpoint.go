@@ -48,6 +48,9 @@ func (e *Engine) checkpoint(ctx context.Context, dir string) error {
 	if err := e.copySegments(ctx, path.Join(dir, "log"), last); err != nil {
 		return err
 	}
+	if err := e.cause(); err != nil {
+		return err // a part of what the index said of itself may be nowhere: see gateFS
+	}
 	return writeSmall(fsys, path.Join(dir, "FORMAT"), text)
 }
 
@@ -141,8 +144,15 @@ func (e *Engine) endSegment(ctx context.Context) (uint32, error) {
 	rolled := make(chan error, 1)
 	e.push(&item{roll: rolled})
 	e.mu.Unlock()
-	if err := <-rolled; err != nil {
-		return 0, err
+	select {
+	case err := <-rolled:
+		if err != nil {
+			return 0, err
+		}
+	case <-e.stall.ended():
+		return 0, e.stuck()
+	case <-ctx.Done():
+		return 0, ctx.Err()
 	}
 	list := e.segs.list()
 	return list[len(list)-1] - 1, nil

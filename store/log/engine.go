@@ -20,8 +20,9 @@ import (
 
 // Engine is one open database; safe for concurrent use.
 //
-// Three goroutines serve it, all of them asleep when nothing happens: the writer puts groups together, writes and
-// syncs them; the applier brings them into the index and wakes those who wait; the keeper frees space after a flush.
+// Four goroutines serve it, all of them asleep when nothing happens: the writer puts groups together, writes and
+// syncs them; the applier brings them into the index and wakes those who wait; the keeper frees space after a flush; a
+// fourth watches how long an index without room keeps others waiting.
 type Engine struct {
 	o      Options
 	log    *slog.Logger
@@ -63,9 +64,11 @@ type Engine struct {
 	indexOpen  atomic.Bool
 	opened     chan openedIndex // what openIndex did not wait for
 	givenUp    atomic.Bool      // Close did not wait for its end
-	indexFull  atomic.Bool      // the last flush found no space
+	fullAt     atomic.Int64     // when a flush or compaction found no space, unix nanoseconds; 0: the last one did
+	stall      *stall
+	manifest   manifest
 	compact    *scheduler
-	done       sync.WaitGroup // the three goroutines and flushes
+	done       sync.WaitGroup // the four goroutines and flushes
 	collectMu  sync.Mutex
 	copyErr    atomic.Pointer[error] // of a directory of a checkpoint; see gateFS
 	recounted  uint32                // where Collect is in its round; collectMu guards it
@@ -82,17 +85,18 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e := &Engine{o: o, log: o.Logger, fenced: make(chan struct{}), work: make(chan struct{}, 1),
 		groups: make(chan *group, 2), pokes: make(chan struct{}, 1), stopKeep: make(chan struct{}),
-		closeIndex: make(chan struct{}), compact: newScheduler()}
+		closeIndex: make(chan struct{}), compact: newScheduler(), stall: newStall()}
 	e.sieve = newSieve(e)
 	if err := e.open(ctx); err != nil {
 		e.abandon()
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
 	}
 	e.serving.Store(true)
-	e.done.Add(3)
+	e.done.Add(4)
 	go e.write()
 	go e.apply()
 	go e.keep()
+	go e.watchRoom()
 	return e, nil
 }
 
@@ -116,7 +120,7 @@ func (e *Engine) abandon() {
 	e.endIndex()
 	select {
 	case <-e.dropIndex():
-	case <-time.After(fencedCloseTime): // it hangs on a dead disk
+	case <-time.After(e.o.closeTime): // it hangs on a dead disk
 	}
 	if e.segs != nil {
 		e.segs.close()
@@ -281,9 +285,6 @@ func (e *Engine) closeDB() error {
 	return err
 }
 
-// fencedCloseTime is how long Close waits for an index that may hang on a dead disk.
-const fencedCloseTime = 3 * time.Second
-
 // errNoRoom is why Close gives up. It is not ErrFull, which says of a batch that it was not taken.
 var errNoRoom = errors.New("index: no space to flush")
 
@@ -294,8 +295,8 @@ func (e *Engine) awaitEnd(ended chan struct{}) error {
 			return nil
 		case <-e.fenced:
 			waiting = false
-		case <-time.After(fencedCloseTime):
-			if e.indexFull.Load() {
+		case <-time.After(e.o.closeTime):
+			if e.isIndexFull() {
 				e.fence(errNoRoom) // what is durable is in the log, and the index may wait for space for ever
 			}
 		}
@@ -303,7 +304,7 @@ func (e *Engine) awaitEnd(ended chan struct{}) error {
 	select {
 	case <-ended:
 		return nil
-	case <-time.After(fencedCloseTime):
+	case <-time.After(e.o.closeTime):
 		// The process is expected to exit; else the lock goes when the index has ended.
 		e.hub.Close(store.ErrFenced)
 		return fmt.Errorf("close %s: the index does not end: %w", e.o.Dir, e.cause())

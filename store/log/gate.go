@@ -25,25 +25,30 @@ type gateFS struct {
 	e *Engine
 }
 
-// fullPause is between two tries to flush while there is no space.
-const fullPause = 200 * time.Millisecond
-
 func (g gateFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if g.e.vital(name) {
+		return g.createVital(name, c), nil
+	}
 	if err := g.e.isFenced(); err != nil {
 		if !g.e.pretends() && g.e.ownIndex(name) {
 			<-g.e.closeIndex
 		}
 		if g.e.pretends() {
-			return gateFile{nowhere{}, g.e}, nil
+			return gateFile{nowhere{}, g.e, false}, nil
 		}
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
-	if g.e.indexFull.Load() && g.e.ownIndex(name) {
+	if g.e.isIndexFull() && g.e.ownIndex(name) {
 		// No space: Pebble would try again at once.
 		select {
 		case <-g.e.fenced:
 		case <-g.e.closeIndex:
-		case <-time.After(fullPause):
+		case <-time.After(g.e.o.fullPause):
+		}
+	}
+	if g.e.ownIndex(name) && g.e.indexOpen.Load() {
+		if err := g.e.manifest.room(); err != nil {
+			return nil, fmt.Errorf("create %s: %w", name, err)
 		}
 	}
 	f, err := g.FS.Create(name, c)
@@ -53,7 +58,7 @@ func (g gateFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gateFile{f, g.e}, nil
+	return gateFile{f, g.e, false}, nil
 }
 
 // failsToOpen fences the engine if a change fails while the index is being opened; then it is to seem done.
@@ -115,11 +120,21 @@ func (e *Engine) isFenced() error {
 // gateFile is a file that is being written.
 type gateFile struct {
 	vfs.File
-	e *Engine
+	e     *Engine
+	vital bool
 }
 
 func (f gateFile) Write(p []byte) (int, error) {
 	if f.e.pretends() {
+		return len(p), nil
+	}
+	if f.vital {
+		rest := p
+		f.e.insist(func() error {
+			n, err := f.File.Write(rest)
+			rest = rest[n:]
+			return err
+		})
 		return len(p), nil
 	}
 	if err := f.e.isFenced(); err != nil {
@@ -138,6 +153,15 @@ func (f gateFile) SyncData() error { return f.sync(f.File.SyncData) }
 
 func (f gateFile) sync(how func() error) error {
 	if f.e.pretends() {
+		return nil
+	}
+	if f.vital {
+		if f.e.isFenced() != nil {
+			return nil
+		}
+		if err := how(); err != nil {
+			f.e.fence(fmt.Errorf("index: %w", err)) // whatever the cause: what was written before may be lost
+		}
 		return nil
 	}
 	err := how()
@@ -175,7 +199,7 @@ func (nowhere) Fd() uintptr                            { return vfs.InvalidFd }
 func (g gateFS) OpenDir(name string) (vfs.File, error) {
 	f, err := g.FS.OpenDir(name)
 	if err != nil && g.e.pretends() {
-		return gateFile{nowhere{}, g.e}, nil
+		return gateFile{nowhere{}, g.e, false}, nil
 	}
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/samotop/samotop/store"
 	"github.com/samotop/samotop/store/disk"
@@ -53,6 +54,7 @@ func newHistory(t *testing.T, seed uint64, did map[string]int) *history {
 	h.o.SegmentOctets = 64 << 10
 	h.o.FlushLogOctets = 128 << 10
 	h.o.ReserveOctets = 256 << 10
+	h.o.StallTime, h.o.fullPause, h.o.closeTime = 300*time.Millisecond, 5*time.Millisecond, time.Second
 	h.o.Direct = Direct(h.rng.IntN(2)) // auto or off
 	h.sim.NoDirect = h.rng.IntN(4) == 0
 	return h
@@ -112,6 +114,9 @@ func (h *history) check(err error) error {
 		h.did["refused"]++
 		h.refused++
 		return store.ErrFull
+	case errors.Is(err, store.ErrUnknown) && h.did["space"] > 0:
+		h.did["stalled"]++
+		return errBroken
 	case errors.Is(err, store.ErrFenced), errors.Is(err, disk.ErrOff), errors.Is(err, syscall.EIO), errors.Is(err, syscall.ENOSPC):
 		return errBroken
 	}

@@ -71,6 +71,7 @@ func (e *Engine) indexOptions() *pebble.Options {
 		EventListener: &pebble.EventListener{
 			BackgroundError: e.indexError,
 			FlushEnd:        e.flushEnded,
+			CompactionEnd:   e.compactionEnded,
 		},
 		CompactionConcurrencyRange: func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
 	}
@@ -143,31 +144,57 @@ func (e *Engine) dropIndex() <-chan struct{} {
 func (e *Engine) flushEnded(info pebble.FlushInfo) {
 	if info.Err == nil {
 		e.blocks.flushed(info.Input)
-		e.indexFull.Store(false)
+	}
+	if errors.Is(info.Err, syscall.ENOSPC) {
+		e.noRoom()
+	} else {
+		e.fullAt.Store(0)
 	}
 	e.poke()
 }
 
+func (e *Engine) compactionEnded(info pebble.CompactionInfo) {
+	if info.Err == nil {
+		e.fullAt.Store(0) // there was room; if there is none for a flush, it says so again
+	}
+}
+
 // flushIndex is Flush, but ends when the engine is fenced or there is no space, which Flush does not.
 func (e *Engine) flushIndex() error {
-	if e.indexFull.Load() {
+	if e.isIndexFull() {
 		// A flush is being tried already, and asking for another may wait until that succeeds.
 		return fmt.Errorf("flush of the index: %w", store.ErrFull)
 	}
-	flushed, err := e.db.AsyncFlush()
-	if err != nil {
-		return corrupt(err)
-	}
+	// Already asking may take until there is room.
+	asked := make(chan error, 1)
+	flushed := make(chan struct{})
+	e.done.Add(1)
+	go func() {
+		defer e.done.Done()
+		done, err := e.db.AsyncFlush()
+		if asked <- err; err != nil {
+			return
+		}
+		select {
+		case <-done:
+			close(flushed)
+		case <-e.fenced:
+		}
+	}()
 	look := time.NewTicker(retryPause)
 	defer look.Stop()
 	for {
 		select {
+		case err := <-asked:
+			if err != nil {
+				return corrupt(err)
+			}
 		case <-flushed:
 			return nil
 		case <-e.fenced:
 			return e.cause()
 		case <-look.C:
-			if e.indexFull.Load() {
+			if e.isIndexFull() {
 				return fmt.Errorf("flush of the index: %w", store.ErrFull)
 			}
 		}
@@ -188,8 +215,7 @@ func (e *Engine) indexError(err error) {
 	switch {
 	case errors.Is(err, pebble.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, pebble.ErrCancelledCompaction):
 	case errors.Is(err, syscall.ENOSPC) && e.indexOpen.Load():
-		e.full.Store(true)
-		e.indexFull.Store(true)
+		e.noRoom() // also of a compaction, without which flushes have to wait in the end
 		e.log.Warn("index: no space", "dir", e.o.Dir, "err", err)
 	default:
 		e.fence(fmt.Errorf("index: %w", err))
@@ -236,7 +262,8 @@ func (e *Engine) get(r pebble.Reader, key []byte) ([]byte, error) {
 	return out, closer.Close()
 }
 
-// durableApplied is what the index would know after a crash.
+// durableApplied is what the index would know after a crash. It must look at the fence last: a fenced engine lets the index
+// believe that it wrote what it did not (see gateFS), and who asks is about to remove what the index knows.
 func (e *Engine) durableApplied() (applied, error) {
 	it, err := e.db.NewIter(&pebble.IterOptions{OnlyReadGuaranteedDurable: true,
 		LowerBound: []byte{keyApplied}, UpperBound: []byte{keyApplied + 1}})
@@ -245,11 +272,14 @@ func (e *Engine) durableApplied() (applied, error) {
 	}
 	defer it.Close()
 	if !it.First() {
-		return applied{}, corrupt(it.Error())
+		return applied{}, errors.Join(corrupt(it.Error()), e.cause())
 	}
 	v, err := it.ValueAndErr()
 	if err != nil {
 		return applied{}, corrupt(err)
+	}
+	if cause := e.cause(); cause != nil {
+		return applied{}, cause
 	}
 	return parseApplied(v)
 }

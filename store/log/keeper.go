@@ -18,7 +18,7 @@ func (e *Engine) keep() {
 			return
 		case <-e.pokes:
 		}
-		if err := e.tidy(); err != nil {
+		if err := e.tidy(); err != nil && e.isFenced() == nil {
 			e.indexError(err)
 		}
 	}

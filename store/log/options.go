@@ -62,8 +62,14 @@ type Options struct {
 	MaxBodyOctets int64
 	// MaxOpenSegments is how many files of the log are kept open for reading; default 128.
 	MaxOpenSegments int
+	// StallTime is how long what is durable in the log may wait for an index that finds no room on the disk; then Wait gives
+	// ErrUnknown, until there is room. Default 10 s.
+	StallTime time.Duration
 	// CollectBelowPercent: a segment is worth collecting when less than this part of it is alive; default 50.
 	CollectBelowPercent int
+
+	fullPause time.Duration // between two tries of the index while there is no space; default 200 ms
+	closeTime time.Duration // how long Close waits for an index that may hang on a dead or full disk; default 3 s
 }
 
 // Small is the options for a database without many bodies, such as accounts or a queue: some MiB of memory, tens of MiB
@@ -100,6 +106,9 @@ func (o Options) withDefaults() (Options, error) {
 	o.MaxBodyOctets = min(o.MaxBodyOctets, 4000<<20)
 	def(&o.MaxOpenSegments, 128)
 	def(&o.CollectBelowPercent, 50)
+	def(&o.StallTime, 10*time.Second)
+	def(&o.fullPause, 200*time.Millisecond)
+	def(&o.closeTime, 3*time.Second)
 	return o, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 
 	"github.com/samotop/samotop/store"
 )
@@ -18,7 +19,14 @@ type chunk struct {
 	framed []byte
 	at     place // where its blocks begin, set by the writer
 	done   chan error
+	state  atomic.Int32
 }
+
+// States of a chunk: whoever changes it first decides.
+const (
+	chunkWritten = 1
+	chunkGivenUp = 2 // nobody waits for it: the writer unpins it
+)
 
 // bodyWriter is a store.BlobWriter. The blocks get their checksums while they arrive, so that what is buffered goes to the
 // log as it is.
@@ -144,7 +152,15 @@ func (e *Engine) writeChunk(ctx context.Context, c *chunk) error {
 	}
 	e.push(&item{chunk: c, octets: int64(recordHeader + 12 + len(c.framed))})
 	e.mu.Unlock()
-	return <-c.done
+	select {
+	case err := <-c.done:
+		return err
+	case <-e.stall.ended():
+		if c.state.CompareAndSwap(0, chunkGivenUp) {
+			return e.stuck()
+		}
+		return <-c.done
+	}
 }
 
 // Close is of store.BlobWriter.

@@ -123,6 +123,8 @@ func (e *Engine) lockWithRoom(ctx context.Context) error {
 		select {
 		case <-room:
 		case <-e.fenced:
+		case <-e.stall.ended():
+			return e.stuck()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -177,13 +179,17 @@ func (p *pending) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-p.e.fenced:
+	case <-p.e.stall.ended():
 	}
 	select {
 	case <-p.done:
 		return p.err
 	default:
+	}
+	if p.e.isFenced() != nil {
 		return p.e.lost()
 	}
+	return p.e.unseen()
 }
 
 // fail ends a batch that will not be applied, or whose outcome is lost.

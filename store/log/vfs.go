@@ -109,7 +109,7 @@ func (f *indexFile) Sync() error {
 
 func (f *indexFile) SyncData() error                 { return f.Sync() }
 func (f *indexFile) SyncTo(int64) (bool, error)      { return true, f.Sync() }
-func (f *indexFile) Preallocate(_, _ int64) error    { return nil }
+func (f *indexFile) Preallocate(off, n int64) error  { return f.Reserve(off + n) }
 func (f *indexFile) Prefetch(_ int64, _ int64) error { return nil }
 func (f *indexFile) Fd() uintptr                     { return vfs.InvalidFd }
 

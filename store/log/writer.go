@@ -118,6 +118,9 @@ func (e *Engine) writeItems(items []*item) error {
 	for _, it := range items {
 		if it.chunk != nil {
 			e.segs.pin(it.chunk.at.seg, it.chunk.body)
+			if !it.chunk.state.CompareAndSwap(0, chunkWritten) {
+				e.segs.unpin(it.chunk.at.seg, it.chunk.body)
+			}
 			it.chunk.done <- nil
 		}
 	}
