@@ -169,7 +169,7 @@ type Pending interface {
 	// Pos is the position the batch has if it succeeds.
 	Pos() Pos
 	// Wait returns nil when the batch is durable and visible. Cancelling ctx cancels only the waiting, and gives the
-	// context's error: the outcome is then unknown to this caller.
+	// context's error: the outcome is then unknown to this caller. ErrUnknown: the batch may come to be visible later.
 	Wait(ctx context.Context) error
 }
 

@@ -98,6 +98,9 @@ func (e *Engine) openTarget(dir string) ([]byte, error) {
 	if err := fsys.MkdirAll(dir); err != nil {
 		return nil, err
 	}
+	if err := fsys.SyncDir(path.Dir(path.Clean(dir))); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return nil, err
+	}
 	names, err := fsys.List(dir)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package log
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/samotop/samotop/store"
 )
@@ -14,6 +15,17 @@ type overlay struct {
 	ranges []cut
 	order  uint64
 	kept   map[string][]byte
+	// settled is the order up to which all that was submitted is in the index, or will never be.
+	settled uint64
+	failed  [][2]uint64 // beyond it
+	doubts  []doubt
+}
+
+// doubt is a row whose last change failed while others before it, maybe of the same row, are on their way to the index. Until
+// those are there nobody knows its value, and no assertion on it holds.
+type doubt struct {
+	key   string
+	until uint64 // order of the changes to wait for
 }
 
 // keptRows is how many rows are kept at most, of keptOctets each.
@@ -29,6 +41,7 @@ type change struct {
 	gone   bool
 	placed bool // value is final; before, nobody can know the row's Ref
 	keep   bool // the batch asserted the value before
+	doubt  bool
 }
 
 type cut struct {
@@ -107,10 +120,14 @@ func (o *overlay) cutAfter(key []byte, order uint64) bool {
 
 // settle forgets the changes of a batch that is in the index now, or with failed never will be.
 func (o *overlay) settle(keys [][]byte, first, next uint64, failed bool) {
+	if failed {
+		o.undo(keys, first, next)
+		return
+	}
 	for _, k := range keys {
 		if c, ok := o.rows[string(k)]; ok && c.order >= first && c.order < next {
 			delete(o.rows, string(k))
-			if c.keep && !failed && !o.cutAfter(k, c.order) {
+			if c.keep && !o.cutAfter(k, c.order) {
 				o.keep(k, &c)
 			}
 		}
@@ -122,4 +139,47 @@ func (o *overlay) settle(keys [][]byte, first, next uint64, failed bool) {
 	if n > 0 {
 		o.ranges = append([]cut(nil), o.ranges[n:]...)
 	}
+	o.settled = max(o.settled, next) // a batch without operations may end behind one that failed
+	o.believe()
+}
+
+// undo takes back the changes of a batch that failed, and with which everything failed that was submitted later.
+func (o *overlay) undo(keys [][]byte, first, next uint64) {
+	for _, k := range keys {
+		c, ok := o.rows[string(k)]
+		switch {
+		case !ok || c.order < first || c.order >= next:
+		case o.settled >= first:
+			delete(o.rows, string(k))
+		default:
+			o.rows[string(k)] = change{order: first, doubt: true}
+			o.doubts = append(o.doubts, doubt{string(k), first})
+		}
+	}
+	o.ranges = slices.DeleteFunc(o.ranges, func(r cut) bool { return r.order >= first && r.order < next })
+	o.failed = append(o.failed, [2]uint64{first, next})
+	o.believe()
+}
+
+// believe ends the doubts that nothing on its way can answer any more.
+func (o *overlay) believe() {
+	for len(o.failed) > 0 && o.failed[0][0] <= o.settled {
+		o.settled = max(o.settled, o.failed[0][1])
+		o.failed = o.failed[1:]
+	}
+	if len(o.failed) == 0 {
+		o.failed = nil
+	}
+	if len(o.doubts) == 0 {
+		return
+	}
+	o.doubts = slices.DeleteFunc(o.doubts, func(d doubt) bool {
+		if d.until > o.settled {
+			return false
+		}
+		if c, ok := o.rows[d.key]; ok && c.doubt && c.order == d.until {
+			delete(o.rows, d.key)
+		}
+		return true
+	})
 }

@@ -17,7 +17,7 @@ import (
 // and the index would look for it in every table of its lowest level, whose own filters a Get does not use.
 //
 // It is made in the background when it is first asked, from what the index has; keys submitted meanwhile are entered as
-// they come, so that a finished table holds a superset of what any View can see. Keys that went stay in it until it is
+// they come, so that a finished table holds a superset of what there is, and of what a View sees that began while it was in use. Keys that went stay in it until it is
 // made again, which is when twice as many have been entered as it was made for.
 type sieve struct {
 	e     *Engine
@@ -89,17 +89,26 @@ func (t *sieveTable) has(h uint64) bool {
 	return true
 }
 
-// absent reports whether the row of key is known not to be in any View, nor submitted.
+// absent reports whether the row of key is known to be neither in the index nor submitted. It needs the engine's lock; a
+// View asks the table that it began with.
 func (s *sieve) absent(key []byte) bool {
-	if len(key) == 0 || !s.kinds[key[0]] {
-		return false
-	}
 	t := s.table.Load()
 	if t == nil {
-		s.make(sieveLeast)
+		s.want(key)
 		return false
 	}
-	return !t.has(maphash.Bytes(s.seed, key))
+	return s.missing(t, key)
+}
+
+// want begins to make a table if it would be of use for a key.
+func (s *sieve) want(key []byte) {
+	if len(key) > 0 && s.kinds[key[0]] && s.table.Load() == nil {
+		s.make(sieveLeast)
+	}
+}
+
+func (s *sieve) missing(t *sieveTable, key []byte) bool {
+	return len(key) > 0 && s.kinds[key[0]] && !t.has(maphash.Bytes(s.seed, key))
 }
 
 // enter takes note of a row that is being submitted. It needs the engine's lock.

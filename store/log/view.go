@@ -18,6 +18,8 @@ type reader struct {
 	e    *Engine
 	snap *pebble.Snapshot
 	over time.Time
+	// table is the sieve that knows of all rows in snap; nil: none does.
+	table *sieveTable
 
 	mu   sync.Mutex
 	left int
@@ -39,7 +41,10 @@ func (e *Engine) View(ctx context.Context, fn func(store.Reader) error) error {
 	e.mu.Unlock()
 	defer e.done.Done()
 	e.segs.enter(r)
-	r.snap = e.db.NewSnapshot()
+	table := e.sieve.table.Load()
+	if r.snap = e.db.NewSnapshot(); table != nil && table == e.sieve.table.Load() {
+		r.table = table
+	}
 	defer r.end()
 	return fn(r)
 }
@@ -70,6 +75,16 @@ func (r *reader) check(ctx context.Context, rows int) error {
 	return nil
 }
 
+// absent reports whether the row of key is known not to be in the view. A table that was made later may not know rows that
+// went since, one that was replaced meanwhile may not know rows that came.
+func (r *reader) absent(key []byte) bool {
+	if r.table == nil {
+		r.e.sieve.want(key)
+		return false
+	}
+	return r.e.sieve.missing(r.table, key)
+}
+
 // Pos is of store.Reader.
 func (r *reader) Pos() store.Pos {
 	v, err := r.e.get(r.snap, []byte{keyApplied})
@@ -88,7 +103,7 @@ func (r *reader) Get(ctx context.Context, key []byte) ([]byte, error) {
 	if err := r.check(ctx, 1); err != nil {
 		return nil, err
 	}
-	if r.e.sieve.absent(key) {
+	if r.absent(key) {
 		return nil, store.ErrNotFound
 	}
 	var buf [128]byte
@@ -103,7 +118,7 @@ func (r *reader) GetMulti(ctx context.Context, keys [][]byte) ([][]byte, error) 
 	values := make([][]byte, len(keys))
 	var buf []byte
 	for i, k := range keys {
-		if r.e.sieve.absent(k) {
+		if r.absent(k) {
 			continue
 		}
 		buf = rowKey(buf[:0], k)
