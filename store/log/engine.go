@@ -63,7 +63,7 @@ type Engine struct {
 	ending     sync.Once
 	indexOpen  atomic.Bool
 	opened     chan openedIndex // what openIndex did not wait for
-	givenUp    atomic.Bool      // Close did not wait for its end
+	givenUp    atomic.Bool      // Close did not wait for its end, or it found no room at the end
 	fullAt     atomic.Int64     // when a flush or compaction found no space, unix nanoseconds; 0: the last one did
 	stall      *stall
 	manifest   manifest
@@ -257,6 +257,7 @@ func (e *Engine) end() error {
 		err = e.flushIndex()
 		if errors.Is(err, store.ErrFull) {
 			err = nil // the next Open reads the log instead
+			e.givenUp.Store(true)
 		}
 	}
 	if _, _, e2 := e.segs.sweep(); e2 != nil && e.isFenced() == nil {

@@ -70,9 +70,20 @@ func (e *Engine) failsToOpen(err error) bool {
 	return true
 }
 
-// pretends tells whether what Pebble does goes nowhere.
+// pretends tells whether what Pebble does goes nowhere: what it cannot do it would try again, and keep Close waiting.
 func (e *Engine) pretends() bool {
-	return e.isFenced() != nil && (!e.indexOpen.Load() || e.givenUp.Load())
+	if e.givenUp.Load() {
+		return true
+	}
+	if e.isFenced() == nil {
+		return false
+	}
+	select {
+	case <-e.closeIndex:
+		return true
+	default:
+		return !e.indexOpen.Load()
+	}
 }
 
 func (g gateFS) Remove(name string) error {

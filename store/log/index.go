@@ -179,6 +179,7 @@ func (e *Engine) flushIndex() error {
 		case <-done:
 			close(flushed)
 		case <-e.fenced:
+		case <-e.closeIndex:
 		}
 	}()
 	look := time.NewTicker(retryPause)
