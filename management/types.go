@@ -139,6 +139,14 @@ type Room struct {
 	Name string `json:"name"`
 	Up   bool   `json:"up"`
 	Here bool   `json:"here"` // in the process that answers
+
+	// Of a room in another process that is up: what that process says of itself.
+	PID         int       `json:"pid,omitempty"`
+	Since       time.Time `json:"since,omitzero"`
+	Stopping    bool      `json:"stopping,omitempty"`
+	Listeners   []string  `json:"listeners,omitempty"`
+	Certificate string    `json:"certificate,omitempty"`
+	Fenced      string    `json:"fenced,omitempty"`
 }
 
 // Status is the state of the house.
@@ -154,7 +162,10 @@ type Status struct {
 	Stopping    bool      `json:"stopping,omitempty"`
 	Fenced      string    `json:"fenced,omitempty"`
 	Rooms       []Room    `json:"rooms,omitempty"`
-	FreeOctets  int64     `json:"free_octets,omitempty"` // of the file system with the directory of the house
+
+	Queue *QueueStats `json:"queue,omitempty"` // of a house that serves, if its queue answers
+
+	FreeOctets int64 `json:"free_octets,omitempty"` // of the file system with the directory of the house
 }
 
 // Record is a DNS record to publish.

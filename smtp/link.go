@@ -173,12 +173,20 @@ func (l *Link) give(c *Client) {
 		if n := c.MaxTransactions(); n > 0 && n < max {
 			max = n
 		}
+		now := time.Now()
 		l.mu.Lock()
+		var stale *Client // the one that has been idle longest goes when its time is over
+		if len(l.idle) > 0 && now.Sub(l.idle[0].used) > or(l.IdleTimeout, time.Minute) {
+			stale, l.idle = l.idle[0], slices.Delete(l.idle, 0, 1)
+		}
 		keep := c.broken == nil && !l.closed && c.sent < max && len(l.idle) < or(l.MaxIdle, 10)
 		if keep {
 			l.idle = append(l.idle, c)
 		}
 		l.mu.Unlock()
+		if stale != nil {
+			stale.Close()
+		}
 		if !keep {
 			c.Close()
 		}

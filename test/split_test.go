@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -129,6 +130,27 @@ func TestSplit(t *testing.T) {
 	}
 	if out := s.run("", "account", "show", "alice@s.test"); !strings.Contains(out, "Messages  2") {
 		t.Errorf("usage is not told:\n%s", out)
+	}
+	// One trace id leads through the logs of all rooms that had the message.
+	for _, way := range [][]string{{"mta", "mailbox"}, {"msa", "qm", "mailbox"}} {
+		said := regexp.MustCompile(`msg=accepted room=` + way[0] + ` (trace=\S+)`).FindStringSubmatch(s.procs[way[0]].log.String())
+		if said == nil {
+			t.Errorf("%s does not log what it takes:\n%s", way[0], s.procs[way[0]].log)
+			continue
+		}
+		for _, room := range way[1:] {
+			if !strings.Contains(s.procs[room].log.String(), said[1]) {
+				t.Errorf("%s of %s is not in the log of %s", said[1], way[0], room)
+			}
+		}
+	}
+
+	status := s.run("", "status") // of all processes, by the one of management
+	for _, want := range []string{"Certificate mta: mx.s.test, ", "Certificate mailbox: ", "Certificate msa: ", "Queue       0 messages",
+		"Room        guard runs in process ", "/guard.sock", s.addr(25), s.addr(993)} {
+		if !strings.Contains(status, want) {
+			t.Errorf("status does not tell %q:\n%s", want, status)
+		}
 	}
 	for _, verb := range [][]string{{"queue", "list"}, {"store", "status"}, {"verify"}, {"account", "list"}, {"domain", "show", "s.test"}, {"dns", "show", "s.test"}} {
 		s.run("", verb...)

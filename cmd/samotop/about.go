@@ -103,18 +103,44 @@ func (c *statusCmd) Run(e *env) error {
 	if s.Certificate != "" {
 		fmt.Fprintf(e.stdout, "Certificate %s\n", s.Certificate)
 	}
+	if q := s.Queue; q != nil {
+		fmt.Fprintf(e.stdout, "Queue       %d messages, %d recipients, %d put off, %d held\n", q.Messages, q.Recipients, q.Deferred, q.Held)
+	}
 	for _, r := range s.Rooms {
-		switch {
-		case !r.Up:
-			fmt.Fprintf(e.stdout, "Room        %s is away; start it with \"samotop serve %s\"\n", r.Name, r.Name)
-		case !r.Here:
-			fmt.Fprintf(e.stdout, "Room        %s runs in another process\n", r.Name)
-		}
+		e.showRoom(&r)
 	}
 	for _, l := range s.Listeners {
 		fmt.Fprintf(e.stdout, "Listens     %s\n", l)
 	}
+	shown := map[int]bool{s.PID: true} // a process may serve several rooms
+	for _, r := range s.Rooms {
+		for _, l := range r.Listeners {
+			if !shown[r.PID] {
+				fmt.Fprintf(e.stdout, "Listens     %s\n", l)
+			}
+		}
+		shown[r.PID] = true
+	}
 	return nil
+}
+
+// showRoom tells of a room in another process.
+func (e *env) showRoom(r *management.Room) {
+	switch {
+	case !r.Up:
+		fmt.Fprintf(e.stdout, "Room        %s is away; start it with \"samotop serve %s\"\n", r.Name, r.Name)
+	case r.Here:
+	case r.PID == 0:
+		fmt.Fprintf(e.stdout, "Room        %s runs in another process, which does not say how it is\n", r.Name)
+	default:
+		fmt.Fprintf(e.stdout, "Room        %s runs in process %d since %s\n", r.Name, r.PID, stamp(r.Since))
+	}
+	if r.Fenced != "" {
+		fmt.Fprintf(e.stdout, "Trouble     %s: %s\n", r.Name, r.Fenced)
+	}
+	if r.Certificate != "" {
+		fmt.Fprintf(e.stdout, "Certificate %s: %s\n", r.Name, r.Certificate)
+	}
 }
 
 type storeCmd struct {

@@ -23,10 +23,16 @@ var _ management.House = about{}
 
 func (a about) Status(ctx context.Context) (management.Status, error) {
 	h := a.h
-	rooms := h.roomStates(ctx)
+	var s management.Status
+	if h.queue != nil {
+		if n, err := (queue{h.queue}).QueueStats(ctx); err == nil { // without, the rest can still be told
+			s.Queue = &n
+		}
+	}
+	rooms := h.roomStates(ctx, &s)
 	h.state.mu.Lock()
 	defer h.state.mu.Unlock()
-	s := management.Status{Version: h.o.Version, Hostname: h.conf.Hostname, Dir: h.conf.Dir, Stopping: h.state.stopping}
+	s.Version, s.Hostname, s.Dir, s.Stopping = h.o.Version, h.conf.Hostname, h.conf.Dir, h.state.stopping
 	if !h.state.since.IsZero() {
 		s.Running, s.PID, s.Since, s.Listeners, s.Rooms = true, os.Getpid(), h.state.since, slices.Clone(h.state.listeners), rooms
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/samotop/samotop/internal/config"
@@ -92,20 +93,43 @@ func (h *House) proxy(room string) http.Handler {
 	}
 }
 
-// roomStates tells of each room whether it is there.
-func (h *House) roomStates(ctx context.Context) []management.Room {
-	var out []management.Room
-	for _, n := range roomNames {
-		r := management.Room{Name: n.name, Here: h.has(n.room), Up: h.has(n.room)}
-		if !r.Here && h.o.Linked && h.has(Management) {
-			ctx, cancel := context.WithTimeout(ctx, askTime)
-			if conn, err := h.roomControl(n.name)(ctx); err == nil {
-				conn.Close()
-				r.Up = true
-			}
-			cancel()
+// roomStates tells of each room whether it is there, and what the processes of the others say of themselves. They are asked all
+// at once. The queue's numbers go into s.
+func (h *House) roomStates(ctx context.Context, s *management.Status) []management.Room {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	out := make([]management.Room, len(roomNames))
+	var wg sync.WaitGroup
+	for i, n := range roomNames {
+		r := &out[i]
+		*r = management.Room{Name: n.name, Here: h.has(n.room), Up: h.has(n.room)}
+		if r.Here || !h.o.Linked || !h.has(Management) {
+			continue
 		}
-		out = append(out, r)
+		wg.Go(func() {
+			if said := h.askState(ctx, r); n.room == Queue && said.Queue != nil {
+				s.Queue = said.Queue
+			}
+		})
 	}
+	wg.Wait()
 	return out
+}
+
+// askState asks the process of a room. One that takes connections is up, even if it does not answer.
+func (h *House) askState(ctx context.Context, r *management.Room) (said management.Status) {
+	conn, err := h.roomControl(r.Name)(ctx)
+	if err != nil {
+		return said
+	}
+	conn.Close()
+	r.Up = true
+	client := management.Over(h.roomControl(r.Name))
+	defer client.CloseIdleConnections()
+	if err := (management.Client{HTTP: client}).Call(ctx, "house/status", nil, &said); err != nil {
+		h.log.Warn("a room does not say how it is", "room", r.Name, "err", err)
+		return management.Status{}
+	}
+	r.PID, r.Since, r.Stopping, r.Listeners, r.Certificate, r.Fenced = said.PID, said.Since, said.Stopping, said.Listeners, said.Certificate, said.Fenced
+	return said
 }

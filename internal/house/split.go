@@ -88,7 +88,7 @@ const (
 // Pools of links between rooms: as many transactions at once as a busy front room has.
 const (
 	linkConnections  = 200
-	linkIdle         = 50
+	linkIdle         = linkConnections // messages end in groups, as their sync does: fewer would be closed and dialled again all the time
 	linkTransactions = 100_000
 )
 
