@@ -128,7 +128,7 @@ func (r *rooms) Do(_ context.Context, act management.Action, id string) error {
 	return nil
 }
 
-func (r *rooms) QueueStats(context.Context) (management.QueueStats, error) {
+func (r *rooms) QueueStats(context.Context, management.Filter) (management.QueueStats, error) {
 	return management.QueueStats{Messages: len(r.queue)}, nil
 }
 

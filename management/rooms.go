@@ -37,7 +37,7 @@ type Queue interface {
 	Entries(ctx context.Context, f Filter) iter.Seq2[Entry, error]
 	Entry(ctx context.Context, id string) (Entry, error)
 	Do(ctx context.Context, act Action, id string) error
-	QueueStats(ctx context.Context) (QueueStats, error)
+	QueueStats(ctx context.Context, f Filter) (QueueStats, error) // of what the filter chooses; its IDs, All and Limit say nothing
 }
 
 // House is what is asked about the whole.

@@ -66,7 +66,7 @@ func (h *Handler) table() map[string]verb {
 	if q := h.cfg.Queue; q != nil {
 		t["queue/list"] = on(func(ctx context.Context, f Filter, out *sender) (any, error) { return list(q.Entries(ctx, f), out) })
 		t["queue/show"] = on(func(ctx context.Context, a NameArgs, _ *sender) (any, error) { return q.Entry(ctx, a.Name) })
-		t["queue/stats"] = on(func(ctx context.Context, _ struct{}, _ *sender) (any, error) { return q.QueueStats(ctx) })
+		t["queue/stats"] = on(func(ctx context.Context, f Filter, _ *sender) (any, error) { return q.QueueStats(ctx, f) })
 		for name, act := range map[string]Action{"retry": Retry, "hold": Hold, "release": Release, "remove": Remove} {
 			t["queue/"+name] = on(func(ctx context.Context, a ActArgs, out *sender) (any, error) { return h.act(ctx, act, a, out) })
 		}

@@ -152,23 +152,25 @@ func (q *QM) finishEntry(e *Entry) *Entry {
 
 // compile makes the filter a function.
 func (f Filter) compile(now time.Time) func(*Entry) bool {
-	sender, rcpt, dest := strings.ToLower(f.Sender), strings.ToLower(f.Recipient), asciiDomain(f.Destination)
+	sender, match := strings.ToLower(f.Sender), f.recipients()
 	return func(e *Entry) bool {
 		if sender != "" && !matchAddress(sender, e.Sender.Address) || f.OlderThan > 0 && now.Sub(e.Arrival) < f.OlderThan {
 			return false
 		}
-		if rcpt == "" && dest == "" && f.State == "" {
-			return true
-		}
-		for i := range e.Recipients {
-			r := &e.Recipients[i]
-			if (rcpt == "" || matchAddress(rcpt, r.Address) || matchAddress(rcpt, r.Target.Address)) &&
-				(dest == "" || dest == r.Destination || dest == asciiDomain(r.Target.Address.Domain)) &&
-				(f.State == "" || f.State == r.State) {
-				return true
-			}
-		}
-		return false
+		return match == nil || slices.ContainsFunc(e.Recipients, match)
+	}
+}
+
+// recipients is the part of the filter that is about them; nil: it matches all.
+func (f Filter) recipients() func(EntryRecipient) bool {
+	rcpt, dest := strings.ToLower(f.Recipient), asciiDomain(f.Destination)
+	if rcpt == "" && dest == "" && f.State == "" {
+		return nil
+	}
+	return func(r EntryRecipient) bool {
+		return (rcpt == "" || matchAddress(rcpt, r.Address) || matchAddress(rcpt, r.Target.Address)) &&
+			(dest == "" || dest == r.Destination || dest == asciiDomain(r.Target.Address.Domain)) &&
+			(f.State == "" || f.State == r.State)
 	}
 }
 
@@ -203,11 +205,18 @@ func (q *QM) Show(ctx context.Context, id string) (*Entry, error) {
 	return found, err
 }
 
-// Stats counts.
-func (q *QM) Stats(ctx context.Context) (*Stats, error) {
+// Stats counts what a filter chooses: messages, and of their recipients those that match it. Active and Connections are those of
+// the whole queue.
+func (q *QM) Stats(ctx context.Context, f Filter) (*Stats, error) {
 	s := &Stats{}
 	lines := map[string]*DestinationStats{}
-	if err := q.countRows(ctx, s, lines); err != nil {
+	var err error
+	if f.After, f.Limit = "", 0; f == (Filter{}) {
+		err = q.countRows(ctx, s, lines)
+	} else {
+		err = q.countChosen(ctx, f, s, lines)
+	}
+	if err != nil {
 		return nil, err
 	}
 	q.mu.Lock()
@@ -276,6 +285,42 @@ func (q *QM) countRows(ctx context.Context, s *Stats, lines map[string]*Destinat
 	return nil
 }
 
+// countChosen counts what a filter chooses.
+func (q *QM) countChosen(ctx context.Context, f Filter, s *Stats, lines map[string]*DestinationStats) error {
+	f.Limit = maxPage
+	match := f.recipients()
+	for {
+		page, err := q.List(ctx, f)
+		if err != nil {
+			return err
+		}
+		for i := range page.Entries {
+			e := &page.Entries[i]
+			s.Messages++
+			if s.Oldest.IsZero() {
+				s.Oldest = e.Arrival
+			}
+			for _, r := range e.Recipients {
+				if match == nil || match(r) {
+					name, err := q.lineOf(r.Destination)
+					if err != nil {
+						name = r.Destination
+					}
+					q.countRecipient(r.State, name, s, lines)
+				}
+			}
+		}
+		if page.Next == "" {
+			return nil
+		}
+		if s.Recipients > maxStatsRows {
+			s.Truncated = true
+			return nil
+		}
+		f.After = page.Next
+	}
+}
+
 func (q *QM) countRow(kv store.KV, s *Stats, lines map[string]*DestinationStats) {
 	switch {
 	case len(kv.Key) == 10:
@@ -288,21 +333,25 @@ func (q *QM) countRow(kv store.KV, s *Stats, lines map[string]*DestinationStats)
 		if err != nil {
 			return
 		}
-		s.Recipients++
-		switch q.describe(row, 0).State {
-		case StateHeld:
-			s.Held++
-		case StateDeferred:
-			s.Deferred++
-		}
-		d := lines[row.dest]
-		if d == nil {
-			if len(lines) >= q.cfg.Limits.MaxDestinations {
-				return
-			}
-			d = &DestinationStats{Destination: destination(row.dest)}
-			lines[row.dest] = d
-		}
-		d.Recipients++
+		q.countRecipient(q.describe(row, 0).State, row.dest, s, lines)
 	}
+}
+
+func (q *QM) countRecipient(state State, line string, s *Stats, lines map[string]*DestinationStats) {
+	s.Recipients++
+	switch state {
+	case StateHeld:
+		s.Held++
+	case StateDeferred:
+		s.Deferred++
+	}
+	d := lines[line]
+	if d == nil {
+		if len(lines) >= q.cfg.Limits.MaxDestinations {
+			return
+		}
+		d = &DestinationStats{Destination: destination(line)}
+		lines[line] = d
+	}
+	d.Recipients++
 }

@@ -56,7 +56,7 @@ func (q *QM) Metrics(ctx context.Context) (Metrics, error) {
 	c := &q.metrics
 	if c.stats == nil || q.now().Sub(c.at) > max(minCountAge, countShare*c.cost) {
 		begin := q.now()
-		s, err := q.Stats(ctx)
+		s, err := q.Stats(ctx, Filter{})
 		if err != nil {
 			return m, err
 		}

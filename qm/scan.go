@@ -10,8 +10,8 @@ import (
 // scanRows is how many rows of an index are looked at in one view.
 const scanRows = 2000
 
-// scanner brings into memory what has become due, until ctx ends. It works half of the time at most, so that a long queue leaves the
-// machine to the mail that comes in.
+// scanner brings into memory what has become due, until ctx ends. It works a third of the time at most, so that a long queue leaves
+// the machine to the mail that comes in.
 func (q *QM) scanner(ctx context.Context) {
 	for ctx.Err() == nil {
 		begin := time.Now()
@@ -27,7 +27,7 @@ func (q *QM) scanner(ctx context.Context) {
 			}
 		}
 		if more {
-			pause(ctx, time.Since(begin))
+			pause(ctx, min(2*time.Since(begin), time.Second))
 			continue
 		}
 		q.mu.Lock()

@@ -97,7 +97,7 @@ func TestManyQueued(t *testing.T) {
 		if looks++; looks%50 > 0 {
 			return false
 		}
-		s, err := q.Stats(context.Background())
+		s, err := q.Stats(context.Background(), Filter{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,10 +32,17 @@ func TestVerbs(t *testing.T) {
 		if err := q.Hold(ctx, kept); err != nil {
 			t.Error(err)
 		}
-		st, err := q.Stats(ctx)
+		st, err := q.Stats(ctx, Filter{})
 		if err != nil || st.Messages != 2 || st.Recipients != 2 || st.Held != 1 || st.Deferred != 1 || len(st.Destinations) != 1 ||
 			st.Destinations[0].LastError == "" || !st.Oldest.Equal(time.UnixMilli(time.Now().UnixMilli())) {
 			t.Errorf("%+v, %v", st, err)
+		}
+		for f, want := range map[Filter][3]int{{Sender: "a@home.test"}: {1, 1, 0}, {Destination: "far.test", State: StateHeld}: {1, 1, 1}, {State: StateDeferred}: {1, 1, 0},
+			{Recipient: "@far.test"}: {2, 2, 1}, {OlderThan: time.Hour}: {}} {
+			if st, err := q.Stats(ctx, f); err != nil || [3]int{st.Messages, st.Recipients, st.Held} != want || len(st.Destinations) != min(1, want[0]) ||
+				want[0] > 0 && (st.Destinations[0].Destination != "far.test" || st.Destinations[0].LastError == "") {
+				t.Errorf("%+v: %+v, %v", f, st, err)
+			}
 		}
 		w.mu.Lock()
 		s.down = false

@@ -196,16 +196,20 @@ func (queueRemoveCmd) Help() string {
 
 func (c *queueRemoveCmd) Run(e *env) error { return c.act(e, "remove", "removed", c.Bounce) }
 
-type queueStatsCmd struct{ jsonFlag }
+type queueStatsCmd struct {
+	filterFlags
+	jsonFlag
+}
 
 func (queueStatsCmd) Help() string {
 	return `Example:
-  samotop queue stats --json`
+  samotop queue stats --json
+  samotop queue stats --sender @example.org --older-than 4h`
 }
 
 func (c *queueStatsCmd) Run(e *env) error {
 	var s management.QueueStats
-	if err := e.call(queueRooms, "queue/stats", nil, &s); err != nil {
+	if err := e.call(queueRooms, "queue/stats", c.filter(nil, false), &s); err != nil {
 		return err
 	}
 	if c.JSON {

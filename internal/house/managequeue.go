@@ -40,7 +40,8 @@ func (q queue) Entries(ctx context.Context, f management.Filter) iter.Seq2[manag
 			return
 		}
 		left := f.Limit
-		qf := qm.Filter{Sender: f.Sender, Recipient: f.Recipient, Destination: f.Destination, State: qm.State(f.State), OlderThan: f.OlderThan, Limit: 1000}
+		qf := chosen(f)
+		qf.Limit = 1000
 		for {
 			if f.Limit > 0 {
 				qf.Limit = min(1000, left)
@@ -91,8 +92,8 @@ func (q queue) Do(ctx context.Context, act management.Action, id string) error {
 	return toldQueue(id, err)
 }
 
-func (q queue) QueueStats(ctx context.Context) (management.QueueStats, error) {
-	s, err := q.q.Stats(ctx)
+func (q queue) QueueStats(ctx context.Context, f management.Filter) (management.QueueStats, error) {
+	s, err := q.q.Stats(ctx, chosen(f))
 	if err != nil {
 		return management.QueueStats{}, err
 	}
@@ -112,6 +113,10 @@ func (q queue) QueueStats(ctx context.Context) (management.QueueStats, error) {
 			Connections: d.Connections, Window: d.Window, Paused: d.Paused, Until: when(d.Until), LastError: d.LastError})
 	}
 	return m, nil
+}
+
+func chosen(f management.Filter) qm.Filter {
+	return qm.Filter{Sender: f.Sender, Recipient: f.Recipient, Destination: f.Destination, State: qm.State(f.State), OlderThan: f.OlderThan}
 }
 
 // when is nil for a time that is not known.
