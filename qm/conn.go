@@ -1,6 +1,7 @@
 package qm
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -41,8 +42,8 @@ type idleConn struct {
 	timer *time.Timer
 }
 
-// dialSMTP connects to one host. Only where nothing is demanded a handshake that fails leaves the connection in clear
-// (RFC 7435 section 3): who listens gains nothing by it that he could not have by taking STARTTLS out.
+// dialSMTP connects to one host. Only where nothing is demanded a STARTTLS or handshake that fails leaves the connection in
+// clear (RFC 7435 section 3): who listens gains nothing by it that he could not have by taking STARTTLS out.
 func (q *QM) dialSMTP(ctx context.Context, l *line, h host, dem *demand) (peer, error) {
 	d := q.dialer(h, dem)
 	started := false
@@ -109,15 +110,15 @@ func (q *QM) netDial(ctx context.Context, h host, network, address string) (net.
 	return q.cfg.Dial(ctx, network, address)
 }
 
-// tlsWatch notes whether a TLS handshake was begun: its first octet, a handshake record (RFC 8446 section 5.1),
-// begins no SMTP command.
+// tlsWatch notes whether TLS was asked for: by STARTTLS, or by a handshake, whose first octet (RFC 8446 section 5.1) begins no
+// SMTP command.
 type tlsWatch struct {
 	net.Conn
 	started *bool
 }
 
 func (w *tlsWatch) Write(p []byte) (int, error) {
-	if len(p) > 0 && p[0] == 22 {
+	if len(p) > 0 && p[0] == 22 || bytes.HasPrefix(p, []byte("STARTTLS\r\n")) {
 		*w.started = true
 	}
 	return w.Conn.Write(p)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -74,8 +75,11 @@ func hang(c net.Conn) {
 	}
 }
 
-// behave is a server that is well until it comes to a stage.
-func behave(c net.Conn, at string, m manner) {
+// offers are the extensions that a server has so that a stage is come to.
+var offers = map[string]string{"STARTTLS": "STARTTLS", "TLS": "STARTTLS", "BDAT": "CHUNKING"}
+
+// behave is a server that is well until it comes to a stage. taken is called for each message that it takes.
+func behave(c net.Conn, at string, m manner, taken func()) {
 	defer c.Close()
 	r := bufio.NewReader(c)
 	say := func(stage, answer string) bool {
@@ -96,9 +100,30 @@ func behave(c net.Conn, at string, m manner) {
 		switch verb, _, _ := strings.Cut(strings.ToUpper(word), ":"); {
 		case data && line == ".\r\n":
 			data, ok = false, say(".", "250 taken")
+			if ok {
+				taken()
+			}
 		case data:
 		case verb == "DATA":
 			data, ok = true, say("DATA", "354 go on")
+		case verb == "EHLO" && offers[at] != "":
+			ok = say(verb, "250-fine\r\n250 "+offers[at])
+		case verb == "STARTTLS":
+			if ok = say(verb, "220 go on"); ok && at == "TLS" {
+				m.do(c)
+			}
+			return
+		case verb == "BDAT":
+			var n int64
+			if _, err := fmt.Sscanf(line, "BDAT %d", &n); err != nil {
+				return
+			}
+			if _, err := io.CopyN(io.Discard, r, n); err != nil {
+				return
+			}
+			if ok = say(verb, "250 taken"); ok && strings.Contains(line, "LAST") {
+				taken()
+			}
 		case verb == "MAIL", verb == "RCPT", verb == "EHLO":
 			ok = say(verb, "250 fine")
 		case verb == "QUIT":
@@ -189,7 +214,7 @@ func TestHostileServers(t *testing.T) {
 			}
 			ours, theirs := net.Pipe()
 			s := servers[ip[3]]
-			go behave(theirs, s.at, s.m)
+			go behave(theirs, s.at, s.m, func() {})
 			return ours, nil
 		}
 		q, err := Open(context.Background(), cfg)
@@ -227,6 +252,69 @@ func TestHostileServers(t *testing.T) {
 		// Ten hosts in an attempt, and an attempt every four hours at the end: a name with thousands of them costs no more.
 		if n := dials.Load(); n > 2*10*60 {
 			t.Errorf("%d connections were tried to names with too many hosts", n)
+		}
+		w.empty(q)
+		if err := q.Drain(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestHostileStages are those that not every session comes to: the server may be hostile to STARTTLS, in place of a handshake, to
+// BDAT, and to QUIT. Each message is taken once, or its sender is told so, never both.
+func TestHostileStages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		cfg := w.config(mem.New(mem.Options{}))
+		cfg.Resolver = badNames{resolvertest.New(t, "x.test A 192.0.2.1\n"), cfg.Hostname}
+		cfg.Log = nil
+		cfg.Journal = mail.NoJournal
+		type server struct {
+			at string
+			m  manner
+		}
+		var servers []server
+		for _, m := range manners() {
+			for _, at := range []string{"STARTTLS", "TLS", "BDAT", "QUIT"} {
+				servers = append(servers, server{at, m})
+			}
+		}
+		taken := make([]atomic.Int64, len(servers))
+		cfg.Dial = func(_ context.Context, _, address string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			i := netip.MustParseAddrPort(address).Addr().As4()[3]
+			go behave(theirs, servers[i].at, servers[i].m, func() { taken[i].Add(1) })
+			return ours, nil
+		}
+		q, err := Open(context.Background(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- q.Run(context.Background()) }()
+		body := letter + strings.Repeat("text\r\n", 1000)
+		for i := range servers {
+			from := mail.Sender{Address: addr(fmt.Sprintf("u%d@home.test", i)), Size: int64(len(body))}
+			if _, err := submit(context.Background(), q, from, body, mail.Recipient{Address: addr(fmt.Sprintf("x@s%d.test", i))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(9 * 24 * time.Hour)
+		synctest.Wait()
+		for i, s := range servers {
+			failed := 0
+			for _, m := range w.box(fmt.Sprintf("u%d@home.test", i)) {
+				if strings.Contains(m, "Action: failed") {
+					failed++
+				}
+			}
+			sent := s.at != "BDAT" && (s.at != "STARTTLS" || s.m.name != "one octet a minute") // that takes all the time of an attempt
+			if n := int(taken[i].Load()); n+failed != 1 || (n == 1) != sent {                  // without TLS it goes in clear
+				t.Errorf("%s at %s: taken %d times, %d reports of failure", s.m.name, s.at, n, failed)
+			}
 		}
 		w.empty(q)
 		if err := q.Drain(context.Background()); err != nil {
