@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/store"
 )
 
@@ -20,9 +21,9 @@ var ErrNoDestination = errors.New("qm: not a destination")
 var ErrTooManyPaused = errors.New("qm: too many destinations are paused; resume some first")
 
 // Pause keeps a destination, as Stats names it, from being tried until Resume, also by later processes. What is on
-// the wire may finish.
+// the wire may finish. ErrNoDestination; *RoutedError for a domain whose mail goes elsewhere.
 func (q *QM) Pause(ctx context.Context, dest string) error {
-	name, err := q.lineOf(dest)
+	name, err := q.toPause(dest)
 	if err != nil {
 		return err
 	}
@@ -38,7 +39,7 @@ func (q *QM) Pause(ctx context.Context, dest string) error {
 
 // Resume ends Pause.
 func (q *QM) Resume(ctx context.Context, dest string) error {
-	name, err := q.lineOf(dest)
+	name, err := q.toPause(dest)
 	if err != nil {
 		return err
 	}
@@ -56,6 +57,35 @@ func (q *QM) Paused() []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// RoutedError says that the mail for a domain goes by a route, whose next hop is a destination of its own.
+type RoutedError struct{ Domain, Hop string }
+
+func (e *RoutedError) Error() string {
+	return fmt.Sprintf("qm: mail for %s goes by the route to %s", e.Domain, e.Hop)
+}
+
+// toPause returns the line that is meant by a destination: that of a domain may be one of a route to its own servers. *RoutedError.
+func (q *QM) toPause(dest string) (string, error) {
+	name, err := q.lineOf(dest)
+	if err != nil {
+		return "", err
+	}
+	q.mu.Lock()
+	known := q.paused[name] // before the route was there, perhaps
+	q.mu.Unlock()
+	domain, ok := strings.CutPrefix(name, "mx:")
+	if known || !ok || strings.Contains(domain, "#") {
+		return name, nil
+	}
+	if now := q.routes.line(mail.Target{Address: mail.Address{Local: "x", Domain: domain}, Remote: true}, &messageRow{}); now != name {
+		if !strings.HasPrefix(now, "mx:") {
+			return "", &RoutedError{Domain: domain, Hop: now}
+		}
+		name = now
+	}
+	return name, nil
 }
 
 // lineOf returns the line that people know as dest.

@@ -15,7 +15,11 @@ type destinations struct{ q *qm.QM }
 var _ management.Destinations = destinations{}
 
 func toldDestination(thing string, err error) error {
+	var routed *qm.RoutedError
 	switch {
+	case errors.As(err, &routed):
+		return &management.Error{Kind: management.WrongUse, Thing: "destination " + thing, Cause: "its mail goes by the route to " + routed.Hop,
+			Remedy: "name " + routed.Hop}
 	case errors.Is(err, qm.ErrNoDestination):
 		return &management.Error{Kind: management.WrongUse, Thing: "destination " + thing, Cause: "neither a domain nor a next hop of a route",
 			Remedy: "name a domain, or one as \"samotop queue stats\" shows it"}
