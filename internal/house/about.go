@@ -25,7 +25,7 @@ func (a about) Status(ctx context.Context) (management.Status, error) {
 	h := a.h
 	var s management.Status
 	if h.queue != nil {
-		if n, err := (queue{h.queue}).QueueStats(ctx); err == nil { // without, the rest can still be told
+		if n, err := (queue{h.queue}).QueueStats(ctx, management.Filter{}); err == nil { // without, the rest can still be told
 			s.Queue = &n
 		}
 	}
