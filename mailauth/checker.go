@@ -2,6 +2,7 @@ package mailauth
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -129,21 +130,61 @@ func (k *Check) Close(ctx context.Context) Report {
 	h := message.ParseHeader(r.Header)
 	r.List, r.MessageID = h.Has("List-Id"), messageID(&h)
 	m := dmarc.Message{From: authors(&h)}
-	if r.SPF.Status == spf.Pass {
+	switch r.SPF.Status {
+	case spf.Pass:
 		m.SPF = r.SPF.Domain
+	case spf.TempError:
+		m.UnknownSPF = r.SPF.Domain
 	}
 	for _, d := range r.DKIM {
-		if d.Status == dkim.Pass && (k.c.Partial || !d.Partial) {
+		switch {
+		case d.Partial && !k.c.Partial:
+		case d.Status == dkim.Pass:
 			m.DKIM = append(m.DKIM, d.Domain)
+		case d.Status == dkim.TempError:
+			m.UnknownDKIM = append(m.UnknownDKIM, d.Domain)
 		}
 	}
-	r.DMARC = (&dmarc.Evaluator{Resolver: k.c.Resolver}).Evaluate(ctx, m)
+	r.DMARC = k.evaluate(ctx, m)
 	r.Findings = []Finding{spfFinding(r.SPF), dkimFinding(r.DKIM), {Check: "arc", Result: string(r.ARC.Status), Reason: r.ARC.Reason}, k.dmarcFinding(r)}
 	if r.Reverse.Result != "" {
 		r.Findings = append(r.Findings, r.Reverse.finding())
 	}
 	r.Action = decide(k.c.Rules, r.DMARC.Domain, r.Findings)
 	return r
+}
+
+// maxAuthors is how many domains in From are looked at.
+const maxAuthors = 8
+
+// evaluate asks for the policy. Where From names several domains RFC 9989 section 5.3.1 leaves open what to do, and section
+// 11.5 warns of those who hide one name behind another: each is asked for, and the strictest policy that the message fails holds.
+func (k *Check) evaluate(ctx context.Context, m dmarc.Message) dmarc.Result {
+	e := &dmarc.Evaluator{Resolver: k.c.Resolver}
+	r := e.Evaluate(ctx, m)
+	if r.Status != dmarc.PermError || len(m.From) < 2 {
+		return r
+	}
+	asked := map[string]bool{}
+	for _, domain := range m.From {
+		if domain = strings.ToLower(domain); asked[domain] || domain == "" {
+			continue
+		}
+		asked[domain] = true
+		if len(asked) > maxAuthors {
+			return dmarc.Result{Status: dmarc.Fail, Domain: r.Domain, Policy: dmarc.Reject, Err: fmt.Errorf("From names more than %d domains", maxAuthors)}
+		}
+		one := m
+		one.From = []string{domain}
+		if x := e.Evaluate(ctx, one); stricter(x.Disposition(), r.Disposition()) {
+			r = x
+		}
+	}
+	return r
+}
+
+func stricter(a, b dmarc.Policy) bool {
+	return a == dmarc.Reject && b != dmarc.Reject || a == dmarc.Quarantine && b == dmarc.None
 }
 
 // messageID returns the header's Message-ID, bounded, as journals and reports want it.
@@ -192,7 +233,14 @@ func (k *Check) dmarcFinding(r Report) Finding {
 	if r.DMARC.Err != nil {
 		f.Reason = r.DMARC.Err.Error()
 	}
+	if r.DMARC.Status == dmarc.TempError && r.DMARC.Record != nil && r.DMARC.Requested() != dmarc.None {
+		f.Result = DMARCUnknown
+	}
 	if r.DMARC.Status != dmarc.Fail {
+		return f
+	}
+	if r.DMARC.Record == nil { // nobody sends so many authors: there is no one policy
+		f.Result = DMARCReject
 		return f
 	}
 	f.Reason = "neither SPF nor DKIM is aligned with " + r.DMARC.Domain + ", whose policy is " + string(r.DMARC.Disposition())
@@ -200,6 +248,8 @@ func (k *Check) dmarcFinding(r Report) Finding {
 	switch d := r.DMARC.Disposition(); {
 	case d == dmarc.None:
 		f.Result = DMARCNone
+	case sealer != "" && r.ARC.Temporary:
+		f.Result, f.Reason = DMARCUnknown, f.Reason+"; whether "+sealer+", which we trust, saw it pass cannot be told now: "+r.ARC.Reason
 	case sealer != "":
 		f.Result, f.Reason = DMARCTrusted, f.Reason+"; but "+sealer+", which we trust, saw it pass"
 	case d == dmarc.Quarantine:
@@ -212,9 +262,10 @@ func (k *Check) dmarcFinding(r Report) Finding {
 	return f
 }
 
-// trusted returns the sealer that saw DMARC pass, if it and all after it are trusted and the chain holds.
+// trusted returns the sealer that saw DMARC pass, if it and all after it are trusted and the chain holds, or only keys that
+// cannot be fetched now keep that from being known.
 func (k *Check) trusted(r Report) string {
-	if r.ARC.Status != arc.Pass {
+	if r.ARC.Status != arc.Pass && !r.ARC.Temporary {
 		return ""
 	}
 	for i := len(r.ARC.Sets) - 1; i >= 0; i-- {

@@ -119,7 +119,11 @@ func TestDoor(t *testing.T) {
 		{"over a list", "192.0.2.9", "x@none.test", overList, nil, nil, "250 2.0.0 Junk none fail none fail-list"},
 		{"over a list, sealed", "192.0.2.9", "x@none.test", sealed, nil, nil, "250 2.0.0 Junk none fail pass fail-list"},
 		{"over a list that we trust", "192.0.2.9", "x@none.test", sealed, nil, []string{"list.test"}, "250 2.0.0  none fail pass fail-trusted"},
-		{"two From fields", "192.0.2.1", "x@spf.test", "From: b@soft.test\r\n" + from("spf.test"), nil, nil, "250 2.0.0  pass none none permerror"},
+		{"two From fields", "192.0.2.1", "x@spf.test", "From: b@soft.test\r\n" + from("spf.test"), nil, nil, "250 2.0.0 Junk pass none none fail-quarantine"},
+		{"a name behind another", "192.0.2.9", "x@none.test", "From: b@none.test, c@spf.test\r\n\r\n", nil, nil, "550 5.7.1  none none none fail-reject"},
+		{"several that do not mind", "192.0.2.9", "x@none.test", "From: b@none.test, c@other.test\r\n\r\n", nil, nil, "250 2.0.0  none none none permerror"},
+		{"a crowd", "192.0.2.9", "x@none.test", "From: a@a.test, b@b.test, c@c.test, d@d.test, e@e.test, f@f.test, g@g.test, h@h.test, i@i.test\r\n\r\n", nil, nil,
+			"550 5.7.1  none none none fail-reject"},
 		{"SPF fail by rule", "192.0.2.9", "x@spf.test", from("spf.test"), noSPF, nil, "550 5.7.23  fail   "},
 		{"SPF fail by rule of another", "192.0.2.9", "x@spf.test", from("spf.test"),
 			[]mailauth.Rule{{Domain: "spf.test", Check: "spf", Action: mailauth.Accept}, {Check: "spf", Result: "fail", Action: mailauth.Refuse}}, nil, "250 2.0.0  fail none none fail-reject"},
@@ -153,6 +157,52 @@ func TestDoor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAway: where DNS does not answer what decides, the message is put off, and nothing else is.
+func TestAway(t *testing.T) {
+	dns, key := keys(t)
+	msg := signed(t, key, "From: a@spf.test\r\nSubject: x\r\n\r\nbody\r\n")
+	changed := strings.Replace(msg, "Subject: x", "Subject: [l] x", 1)
+	sealing := arc.NewSealing(now, arc.Sealer{Domain: "list.test", Selector: "s", Key: key, ID: "mx.list.test"})
+	io.WriteString(sealing, changed)
+	seal, err := sealing.Close(arc.Result{Status: arc.None}, authres.Results{Methods: []authres.Method{{Name: "dmarc", Result: "pass",
+		Properties: []authres.Property{{Type: "header", Name: "from", Value: "spf.test"}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := text(seal, changed)
+	for _, c := range []struct {
+		name, away, from, msg string
+		want                  string
+	}{
+		{"the key of the author's domain", "s._domainkey.spf.test", "x@none.test", msg, "451 4.7.1 temperror-reject"},
+		{"SPF of the author's domain", "spf.test", "x@spf.test", "From: a@spf.test\r\n\r\n", "451 4.7.1 temperror-reject"},
+		{"the policy", "_dmarc.spf.test", "x@none.test", "From: a@spf.test\r\n\r\n", "250 2.0.0 temperror"},
+		{"the key of a sealer that we trust", "s._domainkey.list.test", "x@none.test", sealed, "451 4.7.1 temperror-reject"},
+		{"SPF of somebody else", "none.test", "x@none.test", "From: a@spf.test\r\n\r\n", "550 5.7.1 fail-reject"},
+		{"nothing that decides", "s._domainkey.list.test", "x@none.test", msg, "250 2.0.0 pass"},
+	} {
+		end := &sink{}
+		door := (&mailauth.Checker{Resolver: without{dns, c.away}, ID: "mx.test", Sealers: []string{"list.test"}, Clock: func() time.Time { return now }}).Middleware()(end)
+		s := &mail.Session{Hello: "client.test", RemoteAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.9:1"))}
+		if got := deliver(t, door, s, c.from, c.msg) + " " + s.Fact("dmarc"); got != c.want {
+			t.Errorf("%s: got %q, want %q: %+v", c.name, got, c.want, end.report.Findings)
+		}
+	}
+}
+
+// without does not answer for one name.
+type without struct {
+	resolver.Resolver
+	name string
+}
+
+func (w without) TXT(ctx context.Context, name string) ([]string, resolver.Answer, error) {
+	if name == w.name {
+		return nil, resolver.Answer{}, resolver.ErrTemporary
+	}
+	return w.Resolver.TXT(ctx, name)
 }
 
 func deliver(t *testing.T, door mail.Door, s *mail.Session, from, msg string) string {

@@ -31,6 +31,9 @@ const (
 	DMARCReject     = "fail-reject"     // or it to be refused
 	DMARCList       = "fail-list"       // the owner wants it refused, but it came over a mailing list (RFC 9989 section 7.4)
 	DMARCTrusted    = "fail-trusted"    // a sealer that we trust saw it pass (RFC 8617 section 7.2)
+
+	// DNS does not answer, whether it failed depends on that, and if it did, the owner wants something done (RFC 9989 section 5.3.6).
+	DMARCUnknown = "temperror-reject"
 )
 
 // Rule says what a result does. Empty fields match everything.
@@ -47,6 +50,7 @@ func DefaultRules() []Rule {
 		{Check: "dmarc", Result: DMARCReject, Action: Refuse},
 		{Check: "dmarc", Result: DMARCQuarantine, Action: Junk},
 		{Check: "dmarc", Result: DMARCList, Action: Junk},
+		{Check: "dmarc", Result: DMARCUnknown, Action: Defer},
 	}
 }
 

@@ -27,7 +27,7 @@ type CheckRule struct {
 var checkResults = map[string][]string{
 	"spf":    {"none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"},
 	"dkim":   {"none", "pass", "fail", "policy", "neutral", "temperror", "permerror"},
-	"dmarc":  {"none", "pass", "temperror", "permerror", "fail-none", "fail-quarantine", "fail-reject", "fail-list", "fail-trusted"},
+	"dmarc":  {"none", "pass", "temperror", "permerror", "fail-none", "fail-quarantine", "fail-reject", "fail-list", "fail-trusted", "temperror-reject"},
 	"arc":    {"none", "pass", "fail"},
 	"fcrdns": {"pass", "fail", "temperror"},
 }

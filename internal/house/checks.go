@@ -7,7 +7,7 @@ import (
 )
 
 // checks stand in front of the mta: what of a stranger's mail is what it claims to be. What DNS does not answer is
-// temperror, and accepted: no mail is lost over it.
+// temperror, and accepted or put off: no mail is lost over it.
 func (h *House) checks() ([]mail.Middleware, error) {
 	if h.conf.MTA.Checks.Off {
 		return []mail.Middleware{h.reportReader()}, nil

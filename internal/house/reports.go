@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/publicsuffix"
+
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mailauth"
 	"github.com/samotop/samotop/mailauth/dkim"
@@ -230,7 +232,7 @@ func (h *House) sendOwn(ctx context.Context, m *report.Mail, to []mail.Address) 
 // authorized reports whether reports about a domain may go to an address in another (RFC 9990 section 4).
 func authorized(ctx context.Context, dns resolver.Resolver, about, to string) (bool, error) {
 	to, about = strings.ToLower(to), strings.ToLower(about)
-	if to == about || strings.HasSuffix(to, "."+about) || strings.HasSuffix(about, "."+to) && dotted(to) {
+	if to == about || sameOwner(about, to) {
 		return true, nil
 	}
 	texts, _, err := dns.TXT(ctx, about+"._report._dmarc."+to)
@@ -248,7 +250,16 @@ func authorized(ctx context.Context, dns resolver.Resolver, about, to string) (b
 	return false, nil
 }
 
-func dotted(s string) bool { return strings.Contains(s, ".") }
+// sameOwner reports whether two domains are of one organization by the public suffix list, so that nobody is sent reports who
+// only lets others have names below his own.
+func sameOwner(a, b string) bool {
+	x, err := publicsuffix.EffectiveTLDPlusOne(a)
+	if err != nil {
+		return false
+	}
+	y, err := publicsuffix.EffectiveTLDPlusOne(b)
+	return err == nil && x == y
+}
 
 // Limits on reports that come to us.
 const (

@@ -15,6 +15,7 @@ package dmarc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -55,6 +56,11 @@ type Message struct {
 	From []string // domains of the addresses in From; all must be the same for there to be an Author Domain
 	SPF  string   // domain that SPF passed for; "" if it did not pass
 	DKIM []string // domains of signatures that passed
+
+	// Domains that might have passed, had DNS answered. Where a pass depends on one of them the message neither passes nor
+	// fails (RFC 9989 section 5.3.6).
+	UnknownSPF  string
+	UnknownDKIM []string
 }
 
 // Result is what was found.
@@ -72,11 +78,16 @@ type Result struct {
 	Err         error
 }
 
-// Disposition is what the owner wants done: none unless the message failed; t=y softens it by one step (RFC 9989 section 4.7).
+// Disposition is what the owner wants done: none unless the message failed.
 func (r Result) Disposition() Policy {
 	if r.Status != Fail {
 		return None
 	}
+	return r.Requested()
+}
+
+// Requested is what the owner wants done with messages that fail; t=y softens it by one step (RFC 9989 section 4.7).
+func (r Result) Requested() Policy {
 	if r.Record != nil && r.Record.Testing {
 		switch r.Policy {
 		case Reject:
@@ -318,6 +329,20 @@ func (w *walker) align(ctx context.Context, m Message, r Result) Result {
 	for _, d := range m.DKIM {
 		if aligned(d, r.Record.StrictDKIM) {
 			r.AlignedDKIM = append(r.AlignedDKIM, d)
+		}
+	}
+	if !r.AlignedSPF && len(r.AlignedDKIM) == 0 && trouble == nil {
+		unknown := ""
+		if m.UnknownSPF != "" && aligned(m.UnknownSPF, r.Record.StrictSPF) {
+			unknown = m.UnknownSPF
+		}
+		for _, d := range m.UnknownDKIM {
+			if unknown == "" && aligned(d, r.Record.StrictDKIM) {
+				unknown = d
+			}
+		}
+		if unknown != "" && trouble == nil {
+			trouble = fmt.Errorf("whether %s authenticates it cannot be told now", normal(unknown))
 		}
 	}
 	switch {

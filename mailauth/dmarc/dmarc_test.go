@@ -96,6 +96,27 @@ func TestTemporaryTrouble(t *testing.T) {
 	}
 }
 
+// TestUnknown is RFC 9989 section 5.3.6: what DNS has not told is neither pass nor fail, where it decides.
+func TestUnknown(t *testing.T) {
+	e := &dmarc.Evaluator{Resolver: resolvertest.New(t, zone)}
+	for _, c := range []struct {
+		name string
+		m    dmarc.Message
+		want dmarc.Status
+	}{
+		{"the key of an aligned signature", dmarc.Message{From: []string{"example.com"}, UnknownDKIM: []string{"evil.test", "mail.example.com"}}, dmarc.TempError},
+		{"aligned SPF", dmarc.Message{From: []string{"example.com"}, UnknownSPF: "mail.example.com"}, dmarc.TempError},
+		{"strict, and below", dmarc.Message{From: []string{"strict.test"}, UnknownSPF: "a.strict.test", UnknownDKIM: []string{"a.strict.test"}}, dmarc.Fail},
+		{"strict, and the same", dmarc.Message{From: []string{"strict.test"}, UnknownDKIM: []string{"strict.test"}}, dmarc.TempError},
+		{"a stranger's", dmarc.Message{From: []string{"example.com"}, UnknownSPF: "evil.test", UnknownDKIM: []string{"evil.test"}}, dmarc.Fail},
+		{"another passes", dmarc.Message{From: []string{"example.com"}, SPF: "example.com", UnknownDKIM: []string{"example.com"}}, dmarc.Pass},
+	} {
+		if r := e.Evaluate(t.Context(), c.m); r.Status != c.want || r.Requested() != dmarc.Reject || (r.Disposition() == dmarc.Reject) != (c.want == dmarc.Fail) {
+			t.Errorf("%s: %s (%v), want %s", c.name, r.Status, r.Err, c.want)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	r, err := dmarc.Parse("v=DMARC1 ; P=Reject; rua=mailto:a@b.test!10m, https://x.test, mailto:c%40d@e.test; fo=1:x:d; pct=50; p=none; unknown=1;")
 	if err != nil {
