@@ -212,7 +212,7 @@ account.INBOX:contain_subject('message 3'):delete_messages()
 
 // TestGetmailIMAP fetches by IMAP and deletes.
 func TestGetmailIMAP(t *testing.T) {
-	getmail := need(t, "getmail")
+	getmail, python := need(t, "getmail"), need(t, "/usr/bin/python3")
 	h, want := popHouse(t, 50)
 	dir, err := os.MkdirTemp("", "getmail") // t.TempDir is closed to nobody
 	if err != nil {
@@ -229,7 +229,7 @@ func TestGetmailIMAP(t *testing.T) {
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "rc"), []byte(text), 0o600), os.WriteFile(filepath.Join(dir, "cert.pem"), cert, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	nobody(t, dir, getmail, "--getmaildir", dir, "--rcfile", filepath.Join(dir, "rc"), "--quiet")
+	nobody(t, dir, python, "-c", patientGetmail, getmail, "--getmaildir", dir, "--rcfile", filepath.Join(dir, "rc"), "--quiet")
 	same(t, without("X-getmail-retrieved-from-mailbox: ", stripped(readFiles(t, filepath.Join(dir, "new")), "From: x@x.example")), want)
 	h.await("bob@b.test", 0)
 }
