@@ -100,6 +100,48 @@ func TestSamplesOfTheStandards(t *testing.T) {
 	}
 }
 
+// TestOtherSamples are those of dkimpy beside the standards' ones, most of them broken.
+func TestOtherSamples(t *testing.T) {
+	ss, ours := signers(t)
+	good := strings.TrimSpace(shared(t, "test.txt"))
+	const rfc, exim, bad = "test._domainkey.football.example.com", "sed._domainkey.test.ex", "test._domainkey.legitimate.com(.attacker.com"
+	for _, c := range []struct{ name, at, record, want string }{
+		{"rfc6376.signed.rsa.msg", rfc, good, "pass"},
+		{"rfc6376.signed.rsa.msg", rfc, "badk.txt", "permerror"},       // k= is no type of key
+		{"rfc6376.signed.rsa.msg", rfc, "badversion.txt", "permerror"}, // v=DKIM1: g=*
+		{"rfc6376.signed.rsa.msg", rfc, "test_bad.txt", "permerror"},
+		{"rfc6376.signed.rsa.msg", rfc, "test_tlsrpt.txt", "permerror"}, // s=tlsrpt: not for mail
+		{"rfc6376.signed.rsa.msg", rfc, "", "permerror"},
+		{"ed25519test2.msg", exim, "eximtest.dns", "pass"},
+		{"ed25519test2.msg", exim, "ed25519test.dns", "fail"},
+		{"test.message.baddomain", bad, good, "permerror"}, // d=legitimate.com(.attacker.com
+		{"test2.message", "", "", "permerror"},             // no key any more
+		{"message.mbox", "", "", "permerror"},
+		{"test.message", rfc, good, ""}, {"test_extra.message", rfc, good, ""}, {"test_nofrom.message", rfc, good, ""}, {"rfc6376.w1258.msg", rfc, good, ""},
+		{"ed25519test.msg", rfc, good, ""},
+	} {
+		z, record := zone{}, c.record
+		if strings.HasSuffix(record, ".txt") || strings.HasSuffix(record, ".dns") {
+			record = strings.TrimSpace(shared(t, record))
+		}
+		if record != "" {
+			z[c.at] = record
+		}
+		msg := shared(t, c.name)
+		if !strings.Contains(msg, "\r\n") {
+			msg = crlf(msg)
+		}
+		if got := verify(z, msg); statuses(got) != c.want {
+			t.Errorf("%s with the key %.20q: %+v, want %s", c.name, c.record, got, c.want)
+		}
+		if c.want == "" { // not signed: what we sign of it verifies
+			if got := verify(ours, sign(t, ss, msg, 512)); statuses(got) != strings.TrimSpace(strings.Repeat("pass ", len(ss))) {
+				t.Errorf("%s, signed by us: %+v", c.name, got)
+			}
+		}
+	}
+}
+
 func TestKeyRecords(t *testing.T) {
 	record := strings.TrimSpace(shared(t, "2048_testkey_wo_markers.pub.txt"))
 	long := record[strings.Index(record, "p=")+2:]

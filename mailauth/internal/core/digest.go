@@ -69,14 +69,16 @@ func FoldList(b *strings.Builder, names []string) {
 	}
 }
 
-// IsHost accepts what can be put into a DNS question.
+// IsHost accepts the names that d= and s= may have (RFC 6376 section 3.5: those of RFC 5321), with underscores, which some use,
+// and U-labels (RFC 8616). DNS would take others too: a name such as "good.test(.evil.test" deceives those who read it.
 func IsHost(s string) bool {
 	if s == "" || len(s) > 253 || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c <= ' ' || c == 0x7f || c == '@' || c == '/' || c == ':' || c == ';' {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && c != '-' && c != '_' && c != '.' && c < 0x80 {
 			return false
 		}
 	}
