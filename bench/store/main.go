@@ -1,7 +1,8 @@
 // Command store measures package store's log engine against the disk's limit and against Pebble with inline bodies,
 // in alternating runs, so that ratios hold where absolutes drift.
 //
-//	go run ./bench/store -dir /var/tmp/bench -rounds 5 -seconds 2
+//	go run ./bench/store -dir /var/tmp/bench -rounds 5 -time 2s
+//	go run ./bench/store -only grow -messages 10000000
 package main
 
 import (
@@ -18,10 +19,11 @@ import (
 )
 
 type config struct {
-	dir     string
-	seconds time.Duration
-	rounds  int
-	only    string
+	dir      string
+	seconds  time.Duration
+	rounds   int
+	only     string
+	messages int
 }
 
 func main() {
@@ -30,6 +32,7 @@ func main() {
 	flag.DurationVar(&c.seconds, "time", 2*time.Second, "length of a run")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds; medians are printed")
 	flag.StringVar(&c.only, "only", "", "run only cells whose name contains this")
+	flag.IntVar(&c.messages, "messages", 0, "how many messages the part \"grow\" delivers; 0 leaves it out")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of all runs to this file")
 	child := flag.String("die", "", "write to this directory and be killed; used by the program itself")
 	flag.Parse()
@@ -72,7 +75,7 @@ func run(c config) error {
 	for _, part := range []struct {
 		name string
 		run  func(config) error
-	}{{"", deliver}, {"flag", flags}, {"list", list}, {"idle", idle}, {"killed", killed}} {
+	}{{"", deliver}, {"flag", flags}, {"list", list}, {"collect", collecting}, {"idle", idle}, {"killed", killed}, {"grow", grow}} {
 		if c.only == "" || part.name == "" || strings.Contains(part.name, c.only) {
 			if err := part.run(c); err != nil {
 				return err

@@ -45,12 +45,14 @@ type account struct {
 	state []byte
 }
 
+func appendKey(kind byte, account, uid uint32) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte{kind}, account), uid)
+}
+
 // next makes the rows of a delivery. The latch is held.
 func (a *account) next(rng *rand.Rand, size int) ([][2][]byte, []byte) {
 	a.uid++
-	k := func(kind byte) []byte {
-		return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte{kind}, a.id), a.uid)
-	}
+	k := func(kind byte) []byte { return appendKey(kind, a.id, a.uid) }
 	meta := make([]byte, 400)
 	copy(meta, template)
 	binary.BigEndian.PutUint64(meta[20:], rng.Uint64())

@@ -92,8 +92,17 @@ func (f osFile) Sync() error {
 	return nil
 }
 
-// WriteAtSync is of File.
+// WriteAtSync is of File. Where the write makes the file longer it takes two calls: ext4 of Linux 5.5 to 6.6 does not sync the
+// new length with a direct write that asks for it ("ext4: properly sync file size update after O_SYNC direct IO").
 func (f osFile) WriteAtSync(p []byte, off int64) error {
+	if size, err := f.Size(); err != nil {
+		return err
+	} else if off+int64(len(p)) > size {
+		if _, err := f.WriteAt(p, off); err != nil {
+			return err
+		}
+		return f.Sync()
+	}
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return err

@@ -53,6 +53,7 @@ type Engine struct {
 	full       atomic.Bool
 	spaceAt    atomic.Int64 // unix nanoseconds of the last look at the free space
 	w          writer
+	zeros      []byte // of the writer
 	groups     chan *group
 	applied    atomic.Pointer[applied]
 	flushed    atomic.Pointer[applied] // what of it survives a crash
@@ -266,7 +267,7 @@ func (e *Engine) end() error {
 	e.endIndex()
 	err = errors.Join(err, e.closeDB())
 	e.segs.close()
-	err = errors.Join(err, e.w.file.Close(), e.lock.Close())
+	err = errors.Join(err, e.cutZeros(), e.w.file.Close(), e.lock.Close())
 	if cause := e.cause(); cause != nil {
 		return fmt.Errorf("close %s: %w", e.o.Dir, cause)
 	}

@@ -62,6 +62,9 @@ type Options struct {
 	MaxBodyOctets int64
 	// MaxOpenSegments is how many files of the log are kept open for reading; default 128.
 	MaxOpenSegments int
+	// AheadOctets of zeros are written at a time where small groups are to follow, because a sync is cheaper there; negative: none,
+	// for a file system that never writes in place, such as btrfs. Default 256 KiB.
+	AheadOctets int
 	// StallTime is how long what is durable in the log may wait for an index that finds no room on the disk; then Wait gives
 	// ErrUnknown, until there is room. Default 10 s.
 	StallTime time.Duration
@@ -106,6 +109,10 @@ func (o Options) withDefaults() (Options, error) {
 	o.MaxBodyOctets = min(o.MaxBodyOctets, 4000<<20)
 	def(&o.MaxOpenSegments, 128)
 	def(&o.CollectBelowPercent, 50)
+	if o.AheadOctets == 0 {
+		o.AheadOctets = 256 << 10
+	}
+	o.AheadOctets = max(0, o.AheadOctets) &^ (disk.Align - 1)
 	def(&o.StallTime, 10*time.Second)
 	def(&o.fullPause, 200*time.Millisecond)
 	def(&o.closeTime, 3*time.Second)

@@ -104,6 +104,7 @@ type replay struct {
 	last applied
 	end  place // behind the last whole group
 	cut  bool  // something behind end is to be cut off
+	torn bool  // and it is not only zeros
 	b    *pebble.Batch
 	ch   *changes
 
@@ -234,7 +235,9 @@ func (rp *replay) bad(at place, cause error) error {
 	}
 	if !found {
 		rp.cut = true
-		return nil
+		zeros, err := rp.e.onlyZeros(at)
+		rp.torn = !zeros
+		return err
 	}
 	if rp.e.o.Rescue {
 		if !rp.skipping {
@@ -261,13 +264,15 @@ func (e *Engine) resume(rp *replay) error {
 	if err != nil {
 		return err
 	}
-	e.w = writer{file: f, direct: direct, at: rp.end, synced: rp.end, number: rp.last.number, pos: rp.last.pos}
+	e.w = writer{file: f, direct: direct, at: rp.end, synced: rp.end, zeros: int64(rp.end.off), number: rp.last.number, pos: rp.last.pos}
 	size, err := f.Size()
 	if err != nil {
 		return err
 	}
 	if size != int64(rp.end.off) {
-		e.log.Warn("store: the torn end of the log is cut off", "file", e.segs.path(rp.end.seg), "offset", rp.end.off, "octets", size-int64(rp.end.off))
+		if rp.torn {
+			e.log.Warn("store: the torn end of the log is cut off", "file", e.segs.path(rp.end.seg), "offset", rp.end.off, "octets", size-int64(rp.end.off))
+		}
 		if err := f.Truncate(int64(rp.end.off)); err != nil {
 			return err
 		}

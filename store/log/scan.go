@@ -1,9 +1,11 @@
 package log
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/samotop/samotop/store"
 	"github.com/samotop/samotop/store/disk"
@@ -170,6 +172,29 @@ func (e *Engine) witnessIn(from, bad place) (place, bool, error) {
 		}
 	}
 	return place{}, false, nil
+}
+
+// onlyZeros tells whether a segment has nothing else from a place on.
+func (e *Engine) onlyZeros(from place) (bool, error) {
+	s, err := e.newScanner(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer s.close()
+	for int64(s.at.off) < s.size {
+		b, err := s.peek(int(min(disk.Align, s.size-int64(s.at.off))))
+		if err != nil {
+			return false, err
+		}
+		if len(b) == 0 || len(bytes.TrimLeft(b, "\x00")) > 0 {
+			return false, nil
+		}
+		s.at.off += uint32(len(b))
+	}
+	return true, nil
 }
 
 func damage(file string, at place, cause error) error {

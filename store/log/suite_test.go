@@ -19,6 +19,7 @@ func small(o Options) Options {
 	o.CacheOctets = 1 << 20
 	o.ReserveOctets = 1 << 20
 	o.MaxOpenSegments = 4
+	o.AheadOctets = 32 << 10
 	return o
 }
 

@@ -98,6 +98,9 @@ func Inspect(ctx context.Context, o Options, progress func(done, total int64)) (
 		progress = func(done, total int64) {}
 	}
 	v := &verifier{e: e, ctx: ctx, progress: progress, total: e.segs.octetsFrom(place{})}
+	if len(found) > 0 {
+		v.last = found[len(found)-1]
+	}
 	for _, n := range found {
 		if err := v.segment(n); err != nil {
 			return v.faults, fmt.Errorf("inspect %s: %w", o.Dir, err)
@@ -111,6 +114,7 @@ type verifier struct {
 	ctx         context.Context
 	progress    func(done, total int64)
 	upTo        place
+	last        uint32 // the segment that may end in zeros; 0: none may
 	done, total int64
 	faults      []store.Fault
 }
@@ -171,6 +175,9 @@ func (v *verifier) segment(n uint32) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case errors.Is(err, errBad):
+			if zeros, err := v.e.onlyZeros(s.at); err == nil && zeros && n == v.last {
+				return nil // written ahead, and not used
+			}
 			if whole {
 				v.fault(v.e.segs.path(n), int64(s.at.off), "%v", err)
 			}

@@ -14,6 +14,8 @@ type writer struct {
 	file   disk.File
 	at     place // of the next group
 	synced place // everything before it is on the disk
+	zeros  int64 // the file's length: behind at it is zeros
+	mean   int   // octets of a group, of late
 	number uint64
 	pos    store.Pos // of the last batch written
 	buf    []byte
@@ -39,6 +41,8 @@ func (e *Engine) write() {
 			return
 		}
 		if err := e.writeItems(items); err != nil {
+			e.fence(err)
+		} else if err := e.fillAhead(); err != nil {
 			e.fence(err)
 		}
 	}
@@ -197,6 +201,8 @@ func (e *Engine) writeGroup(g *group) error {
 	}
 	w.number++
 	w.at.off += uint32(len(w.buf))
+	w.zeros = max(w.zeros, int64(w.at.off))
+	w.mean += (len(w.buf) - w.mean) / 8
 	if cap(w.buf) > maxIdleBuffer {
 		w.buf = nil
 	}
@@ -230,6 +236,7 @@ func (e *Engine) takeBack() error {
 	if err := w.file.Truncate(int64(w.at.off)); err != nil {
 		return err
 	}
+	w.zeros = int64(w.at.off)
 	if err := w.file.Sync(); err != nil {
 		return err
 	}
@@ -237,9 +244,14 @@ func (e *Engine) takeBack() error {
 	return nil
 }
 
-// rollSegment syncs the segment and begins the next one.
+// rollSegment syncs the segment and begins the next one. Where another follows there are no zeros: they would be damage.
 func (e *Engine) rollSegment() error {
 	w := &e.w
+	if w.zeros > int64(w.at.off) {
+		if err := e.takeBack(); err != nil {
+			return fmt.Errorf("%w: %s: %v", errSync, w.at, err)
+		}
+	}
 	if w.synced != w.at {
 		if err := e.sync(); err != nil {
 			return err
@@ -263,7 +275,7 @@ func (e *Engine) startSegment(n uint32) error {
 	e.segs.add(n)
 	e.w.file, e.w.direct = f, direct
 	e.w.at = place{n, 0}
-	e.w.synced = e.w.at
+	e.w.synced, e.w.zeros = e.w.at, 0
 	return nil
 }
 
