@@ -317,11 +317,7 @@ func (h *house) await(user string, n int) []string {
 func (h *house) queued(n int) {
 	h.t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		out := h.run("", "queue", "list")
-		lines := strings.Count(out, "\n")
-		if lines > 0 {
-			lines-- // the head
-		}
+		lines, out := h.inQueue()
 		if lines == n {
 			return
 		}
@@ -329,6 +325,13 @@ func (h *house) queued(n int) {
 			h.t.Fatalf("the queue has %d messages, not %d:\n%s", lines, n, out)
 		}
 	}
+}
+
+// inQueue returns how many lines queue list has, without its head, and all of it.
+func (h *house) inQueue() (int, string) {
+	h.t.Helper()
+	out := h.run("", "queue", "list")
+	return max(0, strings.Count(out, "\n")-1), out
 }
 
 // letter is a small message.

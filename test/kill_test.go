@@ -130,8 +130,12 @@ func (l *load) send(c *smtp.Client, worker int, id string) error {
 // settle waits until the queue is empty.
 func (h *house) settle() {
 	h.t.Helper()
-	h.run("", "queue", "retry", "--all")
-	h.queued(0)
+	h.until("the queue is empty", func() bool {
+		h.run("", "queue", "retry", "--all") // what was under way to somebody who was killed is put off again after the first
+		time.Sleep(200 * time.Millisecond)
+		n, _ := h.inQueue()
+		return n == 0
+	})
 }
 
 func (l *load) check(t *testing.T, kills int) {
