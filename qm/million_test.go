@@ -107,9 +107,6 @@ func reportLive(b *testing.B, w *world, q *QM) {
 		accepted = append(accepted, time.Since(sent))
 		eventually(b, "new mail waits for the old", func() bool { return len(w.got(to)) == 1 })
 		live = append(live, time.Since(sent))
-		if os.Getenv("QMTL") != "" {
-			println(i, accepted[i].Milliseconds(), live[i].Milliseconds())
-		}
 	}
 	for name, ds := range map[string][]time.Duration{"accepted": accepted, "live": live} {
 		slices.Sort(ds)
