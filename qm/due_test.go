@@ -55,3 +55,61 @@ func TestPriorityOnDisk(t *testing.T) {
 		stop()
 	})
 }
+
+// TestLeftWhileRead: a message that leaves memory while another of its recipients is read is read again, so that it is counted right
+// and goes when its last recipient is done.
+func TestLeftWhileRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, e := newWorld(t), mem.New(mem.Options{})
+		ctx := context.Background()
+		q, stop := w.start(w.config(e))
+		defer stop()
+		for _, d := range []string{"one.test", "two.test"} {
+			if err := q.Pause(ctx, d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.send(q, "a@home.test", "x@one.test", "y@two.test")
+		synctest.Wait()
+		q.mu.Lock()
+		var second place
+		for _, m := range q.msgs {
+			for _, e := range m.entries {
+				if e.row.dest == "mx:two.test" {
+					second = place{due: e.row.due, id: m.id, n: e.n, dest: e.row.dest}
+					q.line(e.row.dest).queue.drop(m)
+					q.detach(e)
+					break
+				}
+			}
+		}
+		q.mu.Unlock()
+		wanted, _ := q.wanted([]place{second})
+		entries, err := q.read(ctx, wanted)
+		if err != nil || len(entries) != 1 {
+			t.Fatal(entries, err)
+		}
+		if err := q.Resume(ctx, "one.test"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(w.got("x@one.test")) != 1 {
+			t.Fatal("the first recipient has no mail")
+		}
+		_, again, ok := q.seat(entries, q.verbs)
+		if !ok || len(again) != 1 || again[0].id != second.id || again[0].n != second.n {
+			t.Errorf("read again: %v", again)
+		}
+		if err := q.load(ctx, []place{second}); err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Resume(ctx, "two.test"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(w.got("y@two.test")) != 1 {
+			t.Error("the second recipient has no mail")
+		}
+		w.empty(q)
+	})
+}

@@ -40,6 +40,7 @@ type QM struct {
 	paused   map[string]bool // names of lines
 	msgs     map[ID]*message
 	frozen   map[ID]bool // not to be loaded: a verb of the management works on it, or it is not yet on disk
+	left     map[ID]bool // messages of which something left memory while the scanner reads; nil when it does not
 	verbs    uint64      // how many have ended
 	entries  int
 	bodies   int64 // octets of bodies in memory
@@ -329,6 +330,9 @@ func (q *QM) settle(m *message) {
 // detach takes an entry out of memory.
 func (q *QM) detach(e *entry) {
 	m := e.msg
+	if q.left != nil {
+		q.left[m.id] = true
+	}
 	for i, x := range m.entries {
 		if x == e {
 			last := len(m.entries) - 1

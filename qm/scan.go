@@ -199,6 +199,7 @@ func (q *QM) load(ctx context.Context, ps []place) error {
 		if err := q.loadSome(ctx, ps[:n]); err != nil {
 			q.mu.Lock()
 			q.rescan = true // nothing may be forgotten
+			q.left = nil
 			q.mu.Unlock()
 			return err
 		}
@@ -217,15 +218,18 @@ func (q *QM) loadSome(ctx context.Context, ps []place) error {
 		if err != nil {
 			return err
 		}
-		moved, ok := q.seat(entries, verbs)
+		moved, again, ok := q.seat(entries, verbs)
 		if !ok {
 			continue // a verb changed something meanwhile
 		}
-		return q.move(ctx, moved)
+		if err = q.move(ctx, moved); err != nil || len(again) == 0 {
+			return err
+		}
+		ps = again
 	}
 }
 
-// wanted leaves out what is known and what there is no room for.
+// wanted leaves out what is known and what there is no room for. From here to seat, what leaves memory is noted in q.left.
 func (q *QM) wanted(ps []place) (wanted []place, verbs uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -247,6 +251,9 @@ func (q *QM) wanted(ps []place) (wanted []place, verbs uint64) {
 			coming[p.dest]++
 			wanted = append(wanted, p)
 		}
+	}
+	if len(wanted) > 0 {
+		q.left = map[ID]bool{}
 	}
 	return wanted, q.verbs
 }
@@ -320,15 +327,23 @@ func (q *QM) readMessage(ctx context.Context, r store.Reader, id ID) (*message, 
 	return m, nil
 }
 
-// seat puts what was read into its lines. What stands in a line that the routes no longer lead to is returned.
-func (q *QM) seat(entries []*entry, verbs uint64) (moved []*entry, ok bool) {
+// seat puts what was read into its lines. What stands in a line that the routes no longer lead to is returned, and what is to be
+// read again: of its message something left memory while it was read, so how many recipients are open, and even that this one
+// is, may be out of date.
+func (q *QM) seat(entries []*entry, verbs uint64) (moved []*entry, again []place, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	left := q.left
+	q.left = nil
 	if q.verbs != verbs {
-		return nil, false
+		return nil, nil, false
 	}
 	for _, e := range entries {
 		if q.knownLocked(place{id: e.msg.id, n: e.n}) {
+			continue
+		}
+		if left[e.msg.id] {
+			again = append(again, place{due: e.row.due, id: e.msg.id, n: e.n, dest: e.row.dest, priority: e.row.priority})
 			continue
 		}
 		if m := q.msgs[e.msg.id]; m != nil {
@@ -341,7 +356,7 @@ func (q *QM) seat(entries []*entry, verbs uint64) (moved []*entry, ok bool) {
 		q.admit(e)
 	}
 	q.dispatch()
-	return moved, true
+	return moved, again, true
 }
 
 // move puts recipients into the lines that the routes of today give them.
