@@ -7,6 +7,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/net/publicsuffix"
+
 	"github.com/samotop/samotop/mail"
 )
 
@@ -16,6 +18,7 @@ type Content struct {
 	First      Decision // what Decide said
 	Signed     []string // domains whose DKIM signatures are good
 	List       string   // List-Id (RFC 2919), without the angle brackets
+	ListSigned []string // those of Signed whose signatures cover the List-Id: others say nothing about it
 	Subject    string   // decoded
 	Refers     []string // Message-IDs that it names, without the angle brackets: asked of reports only
 }
@@ -48,11 +51,11 @@ func (a *Accounts) Content(ctx context.Context, q Content) (Decision, error) {
 			return d, err
 		}
 	}
-	by := signedFor(q.Signed, q.Sender.Domain)
+	name := NormalSender(q.Sender, q.To)
+	by := signedFor(q.Signed, domainOf(name))
 	if q.First == Prove {
 		return proveContent(g, by), nil
 	}
-	name := NormalSender(q.Sender, q.To)
 	a.contacts.latch.Lock()
 	defer a.contacts.latch.Unlock()
 	c, err := a.contact(ctx, id, name)
@@ -95,12 +98,30 @@ func signedFor(signed []string, domain string) string {
 	return ""
 }
 
-// signedForList is the domain that has signed for a list: the sender's (who is the list's server), or one of the list's id.
-func signedForList(q *Content, list string) string {
-	if d := signedFor(q.Signed, list); d != "" {
+// signedByList is the domain that has signed the List-Id and is of the same organization as the list: nobody else can say that
+// a message is of it.
+func signedByList(q *Content, list string) string {
+	if d := signedFor(q.ListSigned, list); d != "" {
 		return d
 	}
-	return signedFor(q.Signed, q.Sender.Domain)
+	org, err := publicsuffix.EffectiveTLDPlusOne(list)
+	if err != nil {
+		return ""
+	}
+	for _, d := range q.ListSigned {
+		if d = strings.ToLower(d); d == org || strings.HasSuffix(d, "."+org) {
+			return d
+		}
+	}
+	return ""
+}
+
+// signedForList is who has signed for a list: the list's organization, or else that of the sender, which may be the list's server.
+func signedForList(q *Content, list string) (by string, own bool) {
+	if d := signedByList(q, list); d != "" {
+		return d, true
+	}
+	return signedFor(q.ListSigned, q.Sender.Domain), false
 }
 
 // cleanListID is the name of a list; "" if it is not one. A stranger wrote it.
@@ -130,13 +151,13 @@ func (a *Accounts) listContent(ctx context.Context, id uint64, list string, q *C
 		return Later, nil
 	case c.State == Rejected:
 		return Refuse, nil
-	case c.Signed != "" && slices.ContainsFunc(q.Signed, func(d string) bool { return strings.EqualFold(d, c.Signed) }):
+	case c.Signed != "" && slices.ContainsFunc(q.ListSigned, func(d string) bool { return strings.EqualFold(d, c.Signed) }):
 		return Known, a.ofThatList(ctx, id, list, q)
 	case c.Signed != "":
 		return Later, nil
 	}
-	next := *c // approved by hand: the first signed mail says by whom
-	if next.Signed = signedForList(q, list); next.Signed == "" {
+	next := *c // approved by hand: the first mail signed by its own organization says by whom
+	if next.Signed = signedByList(q, list); next.Signed == "" {
 		return Later, nil
 	}
 	if err := a.putContact(ctx, id, c, next); err != nil {
@@ -168,11 +189,14 @@ func (a *Accounts) learn(ctx context.Context, id uint64, c *Contact, by, list st
 		next.Signed = by
 	}
 	if list != "" {
-		if d := signedForList(q, list); d != "" {
-			if err := a.listWaits(ctx, id, list, d, &next); err != nil {
+		if d, own := signedForList(q, list); d != "" {
+			waits, err := a.listWaits(ctx, id, list, d, own, &next)
+			if err != nil {
 				return err
 			}
-			next.List = list
+			if waits {
+				next.List = list
+			}
 		}
 	}
 	if next == *c {
@@ -181,27 +205,44 @@ func (a *Accounts) learn(ctx context.Context, id uint64, c *Contact, by, list st
 	return a.putContact(ctx, id, c, next)
 }
 
-// listWaits makes a list a contact that waits, as its sender does.
-func (a *Accounts) listWaits(ctx context.Context, id uint64, list, by string, sender *Contact) error {
+// listWaits makes a list a contact that waits in place of its sender, and tells whether it does. Who takes a list's name
+// first does not keep the list from it: one signature of the list's own organization is worth more than another's, and what
+// somebody else signs waits as that sender.
+func (a *Accounts) listWaits(ctx context.Context, id uint64, list, by string, own bool, sender *Contact) (bool, error) {
 	c, err := a.contact(ctx, id, listPrefix+list)
-	if err != nil || c != nil && (c.State != Pending || sender.LastSeen.Sub(c.LastSeen) < seenAgain) {
-		return err
+	if err != nil || c != nil && c.State != Pending {
+		return false, err
 	}
 	next := Contact{Sender: listPrefix + list, FirstSeen: sender.LastSeen, Signed: by, Subject: sender.Subject, Read: true}
 	if c != nil {
+		change := own && c.Signed != by && !ofOrganization(c.Signed, list)
+		if c.Signed != by && !change {
+			return false, nil
+		}
+		if !change && sender.LastSeen.Sub(c.LastSeen) < seenAgain {
+			return true, nil
+		}
 		next = *c
+		if change {
+			next.Signed, next.Subject = by, sender.Subject
+		}
 	} else if err := a.makeRoom(ctx, id); err != nil {
-		return err
+		return false, err
 	}
 	next.LastSeen = sender.LastSeen
 	next.Tries++
 	if err := a.putContact(ctx, id, c, next); err != nil {
-		return err
+		return false, err
 	}
 	a.contacts.mu.Lock()
 	a.contacts.pending[id]++
 	a.contacts.mu.Unlock()
-	return nil
+	return true, nil
+}
+
+// ofOrganization tells whether a domain that signed is of the organization of a list.
+func ofOrganization(by, list string) bool {
+	return signedByList(&Content{ListSigned: []string{by}}, list) != ""
 }
 
 // cleanSubject cuts a stranger's text and takes control characters out.

@@ -46,7 +46,7 @@ func TestContentIsLearnt(t *testing.T) {
 func TestListContact(t *testing.T) {
 	b := newBook(t, PolicyAsk)
 	mailOf := func(n int, signed ...string) Content {
-		return Content{Sender: parsed(t, fmt.Sprintf("news-return-%d-x@list.test", n)), First: Look, Signed: signed, List: "News.List.Test", Subject: "issue"}
+		return Content{Sender: parsed(t, fmt.Sprintf("news-return-%d-x@list.test", n)), First: Look, Signed: signed, ListSigned: signed, List: "News.List.Test", Subject: "issue"}
 	}
 	sender := "news-return-1-x@list.test"
 	b.want("first", b.decide(sender, "192.0.2.1", true), Later)
@@ -73,11 +73,15 @@ func TestListContact(t *testing.T) {
 	b.want("its mail, rejected", b.content(mailOf(9)), Refuse)
 
 	b.set("list:by.hand.test", Approved, 0) // before any mail came
-	q := Content{Sender: parsed(t, "owner@hand.test"), First: Look, Signed: []string{"evil.test"}, List: "by.hand.test"}
+	q := Content{Sender: parsed(t, "owner@hand.test"), First: Look, Signed: []string{"evil.test"}, ListSigned: []string{"evil.test"}, List: "by.hand.test"}
 	b.want("signed by somebody", b.content(q), Later)
-	q.Signed = []string{"hand.test"}
+	q.Sender = parsed(t, "x@evil.test")
+	b.want("signed by somebody for himself", b.content(q), Later)
+	q.Sender, q.Signed, q.ListSigned = parsed(t, "owner@hand.test"), []string{"hand.test"}, nil
+	b.want("by a signature that does not cover the List-Id", b.content(q), Later)
+	q.ListSigned = q.Signed
 	b.want("signed by its domain", b.content(q), Known)
-	q.Sender, q.Signed = parsed(t, "x@evil.test"), []string{"evil.test"}
+	q.Sender, q.Signed, q.ListSigned = parsed(t, "x@evil.test"), []string{"evil.test"}, []string{"evil.test"}
 	b.want("and by no other from then on", b.content(q), Later)
 	for _, bad := range []string{"list:", "list:nodot", "list:a b.test", "list:<a.test>", "list:" + strings.Repeat("a", 300) + ".test"} {
 		if _, err := b.SetContact(t.Context(), "alice@our.test", bad, Decided{State: Approved}); err == nil {

@@ -100,6 +100,7 @@ type Question struct {
 	Sender mail.Address // reverse-path
 	IP     netip.Addr   // whence
 	Proven bool         // the sender's domain was authenticated for this mail (SPF or DKIM)
+	Failed bool         // the sender's domain says that this is not its mail (SPF fail or softfail)
 }
 
 // Decision answers a Question.

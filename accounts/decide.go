@@ -24,13 +24,16 @@ func (a *Accounts) Decide(ctx context.Context, q Question) (Decision, error) {
 		return a.decideReport(ctx, id, g)
 	}
 	name := NormalSender(q.Sender, q.To)
+	asked := q
+	if domainOf(name) != canonicalDomain(q.Sender.Domain) { // SRS: what was proven is who forwarded, who may be anybody
+		q.Proven, q.Failed = false, true
+	}
 	c, err := a.contact(ctx, id, name)
 	if err != nil {
 		return Refuse, err
 	}
 	if c == nil || c.State == Pending {
-		_, domain, _ := strings.Cut(name, "@")
-		all, err := a.contact(ctx, id, "@"+domain)
+		all, err := a.contact(ctx, id, "@"+domainOf(name))
 		if err != nil {
 			return Refuse, err
 		}
@@ -46,7 +49,7 @@ func (a *Accounts) Decide(ctx context.Context, q Question) (Decision, error) {
 	case g.policy == PolicyOpen:
 		return Accept, nil
 	}
-	if d, err := a.bySuffix(ctx, id, q); err != nil || d != Refuse {
+	if d, err := a.bySuffix(ctx, id, asked); err != nil || d != Refuse {
 		return d, err
 	}
 	return a.decideStranger(ctx, id, g, c, name, q)
@@ -80,7 +83,7 @@ func stranger(p Policy) Decision {
 
 // decideApproved lets an approval be used only by whom it was given to: the authenticated sender, or, where he was not when
 // he was first seen, whoever writes from the same network. The first unauthenticated mail of somebody to whom the owner wrote
-// says which that is.
+// says which that is, unless it comes from where his domain says that it sends none.
 func (a *Accounts) decideApproved(ctx context.Context, id uint64, g gate, c *Contact, q Question) (Decision, error) {
 	switch {
 	case q.Proven:
@@ -91,7 +94,7 @@ func (a *Accounts) decideApproved(ctx context.Context, id uint64, g gate, c *Con
 		return Prove, nil
 	case c.Network.IsValid() && c.Network.Contains(q.IP.Unmap()):
 		return Known, nil
-	case c.Network.IsValid():
+	case c.Network.IsValid(), q.Failed:
 		return Prove, nil
 	}
 	a.contacts.latch.Lock()

@@ -14,19 +14,24 @@ var bounceWords = map[string]bool{"bounce": true, "bounces": true, "return": tru
 // SRS and VERP add for one forwarding or one message are taken off, so that the same sender has one name. To is who was
 // written to, whose address VERP puts into the sender's; it may be zero.
 func NormalSender(a mail.Address, to mail.Address) string {
-	local, domain := strings.ToLower(a.Local), a.Domain
-	if d, ok := CanonicalDomain(domain); ok {
-		domain = d
-	}
+	local, domain := strings.ToLower(a.Local), canonicalDomain(a.Domain)
 	local = withoutBATV(local)
 	if l, d, ok := withoutSRS(local); ok {
-		local = l
-		if c, ok := CanonicalDomain(d); ok {
-			domain = c
-		}
+		local, domain = l, canonicalDomain(d)
 	}
 	local = withoutVERP(local, to)
 	return local + "@" + domain
+}
+
+// domainOf is the domain in the name of a contact: the rest after the last @.
+func domainOf(name string) string { return name[strings.LastIndexByte(name, '@')+1:] }
+
+// canonicalDomain is a sender's domain as it is in names of contacts.
+func canonicalDomain(domain string) string {
+	if d, ok := CanonicalDomain(domain); ok {
+		return d
+	}
+	return domain
 }
 
 // withoutBATV takes off prvs=TAG= (draft-levine-smtp-batv) and the older btv1==TAG==.

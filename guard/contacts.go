@@ -28,6 +28,7 @@ type ContactQuestion struct {
 	Sender mail.Address
 	IP     netip.Addr
 	Proven bool // the sender's domain was authenticated (SPF)
+	Failed bool // the sender's domain says that it is not its mail (SPF fail or softfail)
 }
 
 // ContactContent is the same question when the content is known.
@@ -36,6 +37,7 @@ type ContactContent struct {
 	First      Decision // the answer before
 	Signed     []string // domains whose DKIM signatures are good
 	List       string   // List-Id (RFC 2919)
+	ListSigned []string // those of Signed whose signatures cover the List-Id
 	Subject    string
 	Refers     []string // Message-IDs that a report names
 }
@@ -73,7 +75,7 @@ func (t *transaction) gate(ctx context.Context, res *Resolution, a mail.Address)
 		d := Accept
 		if i < len(res.Gated) && res.Gated[i] && !target.Remote {
 			var err error
-			if d, err = t.c.Contacts.Decide(ctx, ContactQuestion{target.Address, a, t.from, t.ip(), t.proven()}); err != nil {
+			if d, err = t.c.Contacts.Decide(ctx, ContactQuestion{target.Address, a, t.from, t.ip(), t.proven(), t.disowned()}); err != nil {
 				return mail.AsReply(err)
 			}
 		}
@@ -133,6 +135,12 @@ func (t *transaction) proven() bool {
 	return t.session.Fact("spf") == "pass" && t.from.Domain != "" && strings.EqualFold(t.session.Fact("spf_domain"), t.from.Domain)
 }
 
+// disowned reports whether the sender's domain says that it does not send from there (RFC 7208 sections 2.6.4 and 2.6.5).
+func (t *transaction) disowned() bool {
+	spf := t.session.Fact("spf")
+	return (spf == "fail" || spf == "softfail") && strings.EqualFold(t.session.Fact("spf_domain"), t.from.Domain)
+}
+
 // signed reports whether a DKIM signature of the sender's domain, or of one above it, was good (RFC 6376).
 func (t *transaction) signed() bool {
 	from := strings.ToLower(t.from.Domain)
@@ -149,7 +157,7 @@ func (t *transaction) settle(ctx context.Context, replies []mail.Reply) error {
 	if len(t.proofs) == 0 {
 		return nil
 	}
-	q := ContactContent{Sender: t.from, Signed: strings.Fields(t.session.Fact("dkim_domains"))}
+	q := ContactContent{Sender: t.from, Signed: strings.Fields(t.session.Fact("dkim_domains")), ListSigned: strings.Fields(t.session.Fact("dkim_lists"))}
 	t.learnt.tell(&q)
 	filed := map[int][]mail.Target{}
 	for _, p := range t.proofs {

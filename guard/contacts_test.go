@@ -24,6 +24,9 @@ func (b *book) Decide(_ context.Context, x ContactQuestion) (Decision, error) {
 	if x.Proven {
 		q += " proven"
 	}
+	if x.Failed {
+		q += " disowned"
+	}
 	b.asked = append(b.asked, q)
 	name, _, _ := strings.Cut(x.Sender.Local, ".")
 	if x.Sender.IsNull() {
@@ -133,7 +136,8 @@ func TestContactsProven(t *testing.T) {
 	gated := rules{"alice@example.test": {OurDomain: true, Targets: []mail.Target{{Address: address(t, "alice@example.test")}}, Gated: []bool{true}}}
 	for facts, want := range map[[2]string]string{
 		{"pass", "Far.test"}: "friend@far.test 192.0.2.1 proven", {"pass", "other.test"}: "friend@far.test 192.0.2.1",
-		{"fail", "far.test"}: "friend@far.test 192.0.2.1", {"", ""}: "friend@far.test 192.0.2.1",
+		{"fail", "far.test"}: "friend@far.test 192.0.2.1 disowned", {"softfail", "far.test"}: "friend@far.test 192.0.2.1 disowned",
+		{"fail", "other.test"}: "friend@far.test 192.0.2.1", {"neutral", "far.test"}: "friend@far.test 192.0.2.1", {"", ""}: "friend@far.test 192.0.2.1",
 	} {
 		b, s := &book{}, &mail.Session{}
 		s.SetFact("spf", facts[0])
@@ -150,10 +154,19 @@ func TestContactsLearn(t *testing.T) {
 	gated := rules{"alice@example.test": {OurDomain: true, Targets: []mail.Target{{Address: address(t, "alice@example.test")}}, Gated: []bool{true}}}
 	b, s := &book{}, &mail.Session{}
 	s.SetFact("dkim_domains", "far.test list.test")
+	s.SetFact("dkim_lists", "list.test")
 	judgedContent(t, Config{Rules: gated, Contacts: b}, s, "look@far.test", "alice@example.test",
 		"List-Id: The =?utf-8?q?N=C3=BCs?= <evil> list\r\n <News.List.test>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <a@b>\r\n\r\nbody\r\n")
-	if q := b.told; q.List != "News.List.test" || q.Subject != "Grüße" || len(q.Refers) != 0 || len(q.Signed) != 2 || q.First != Look {
+	if q := b.told; q.List != "News.List.test" || q.Subject != "Grüße" || len(q.Refers) != 0 || len(q.Signed) != 2 || len(q.ListSigned) != 1 || q.First != Look {
 		t.Errorf("%+v", q)
+	}
+	// Of two only one could be signed, and of a header that is too long not all is seen: neither is of a list.
+	for _, content := range []string{"List-Id: <forged.test>\r\nList-Id: <news.list.test>\r\n\r\n",
+		"List-Id: <forged.test>\r\nX: " + strings.Repeat("x", learntHeaderOctets) + "\r\nList-Id: <news.list.test>\r\n\r\n"} {
+		judgedContent(t, Config{Rules: gated, Contacts: b}, s, "look@far.test", "alice@example.test", content)
+		if b.told.List != "" {
+			t.Errorf("of the list %s", b.told.List)
+		}
 	}
 	report := "Message-ID: <own@far>\r\nReferences: <one@us>\r\n\t<two@us> <three@us>\r\nSubject: failed\r\n\r\n--x\r\n<not@this>\r\nMESSAGE-ID:\r\n <four@us>\r\n" +
 		strings.Repeat("x", 10_000) + "\r\nOriginal-Message-ID: <five@us>"

@@ -20,6 +20,7 @@ const (
 type learnt struct {
 	header []byte
 	body   bool // the header is complete, or too long
+	cut    bool // it is too long: not all of it is here
 	line   []byte
 	octets int
 	field  bool // the line before was a field that names ids
@@ -31,9 +32,9 @@ func (l *learnt) write(p []byte, report bool) {
 	if !l.body {
 		from := max(len(l.header)-3, 0)
 		l.header = append(l.header, p[:min(len(p), learntHeaderOctets-len(l.header))]...)
-		if i := bytes.Index(l.header[from:], []byte("\n\r\n")); i >= 0 || len(l.header) == learntHeaderOctets {
-			l.body = true
-		}
+		end := bytes.Contains(l.header[from:], []byte("\n\r\n"))
+		l.cut = !end && len(l.header) == learntHeaderOctets
+		l.body = end || l.cut
 	}
 	if !report {
 		return
@@ -84,7 +85,8 @@ func (l *learnt) tell(q *ContactContent) {
 	}
 	h := message.ParseHeader(l.header)
 	q.Subject = h.Text("Subject")
-	if v := string(message.Unfold(h.Get("List-Id"))); v != "" {
+	if ids := h.Values("List-Id"); len(ids) == 1 && !l.cut { // of several only the last could be signed (RFC 6376 section 5.4.2)
+		v := string(message.Unfold(ids[0]))
 		if i := strings.LastIndexByte(v, '<'); i >= 0 { // RFC 2919 section 2: a phrase may stand before it
 			v, _, _ = strings.Cut(v[i+1:], ">")
 		}

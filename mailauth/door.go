@@ -18,7 +18,8 @@ import (
 //
 // The session is given these facts. At the first recipient: "spf", "spf_domain", "fcrdns" ("pass", "fail", "temperror";
 // the name is Session.RemoteName). At the end of the content: "dkim" ("pass" if one signature passes), "dkim_domains" (those
-// that passed, separated by spaces), "arc", "arc_domain" (the last sealer of a chain that passes), "dmarc" (with the words of
+// that passed, separated by spaces, without those that leave the end of the body open), "dkim_lists" (those of them whose signatures
+// cover the List-Id), "arc", "arc_domain" (the last sealer of a chain that passes), "dmarc" (with the words of
 // Rule), "dmarc_domain" (of From), and "auth", the action.
 func (c *Checker) Middleware() mail.Middleware {
 	return func(next mail.Door) mail.Door { return &door{c: c, next: next} }
@@ -66,7 +67,7 @@ type closing struct {
 }
 
 // factNames are the facts about one message.
-var factNames = []string{"spf", "spf_domain", "dkim", "dkim_domains", "arc", "arc_domain", "dmarc", "dmarc_domain", "auth"}
+var factNames = []string{"spf", "spf_domain", "dkim", "dkim_domains", "dkim_lists", "arc", "arc_domain", "dmarc", "dmarc_domain", "auth"}
 
 func (r *receiver) Begin(ctx context.Context, s *mail.Session, from mail.Sender) (mail.Transaction, error) {
 	next, err := r.next.Begin(ctx, s, from)
@@ -239,13 +240,20 @@ func (t *transaction) tell(r Report) {
 	for _, f := range r.Findings {
 		t.s.SetFact(f.Check, f.Result)
 	}
-	var signed []string
+	var signed, lists []string
 	for _, d := range r.DKIM {
-		if d.Status == dkim.Pass && !contains(signed, d.Domain) {
+		if d.Status != dkim.Pass || d.Partial && !t.c.Partial {
+			continue
+		}
+		if !contains(signed, d.Domain) {
 			signed = append(signed, strings.ToLower(d.Domain))
+		}
+		if contains(d.Names, "list-id") && !contains(lists, d.Domain) {
+			lists = append(lists, strings.ToLower(d.Domain))
 		}
 	}
 	t.s.SetFact("dkim_domains", strings.Join(signed, " "))
+	t.s.SetFact("dkim_lists", strings.Join(lists, " "))
 	sealer := ""
 	if n := len(r.ARC.Sets); n > 0 && r.ARC.Status == arc.Pass {
 		sealer = strings.ToLower(r.ARC.Sets[n-1].Domain)

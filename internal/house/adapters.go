@@ -89,7 +89,7 @@ var decisions = map[accounts.Decision]guard.Decision{accounts.Accept: guard.Acce
 	accounts.Refuse: guard.Refuse, accounts.Prove: guard.Prove, accounts.Known: guard.Known, accounts.Look: guard.Look}
 
 func (g guardContacts) Decide(ctx context.Context, q guard.ContactQuestion) (guard.Decision, error) {
-	d, err := g.a.Decide(ctx, accounts.Question{To: q.To, Via: q.Via, Sender: q.Sender, IP: q.IP, Proven: q.Proven})
+	d, err := g.a.Decide(ctx, accounts.Question{To: q.To, Via: q.Via, Sender: q.Sender, IP: q.IP, Proven: q.Proven, Failed: q.Failed})
 	return decisions[d], err
 }
 
@@ -100,6 +100,6 @@ func (g guardContacts) Content(ctx context.Context, q guard.ContactContent) (gua
 			first = ours
 		}
 	}
-	d, err := g.a.Content(ctx, accounts.Content{To: q.To, Sender: q.Sender, First: first, Signed: q.Signed, List: q.List, Subject: q.Subject, Refers: q.Refers})
+	d, err := g.a.Content(ctx, accounts.Content{To: q.To, Sender: q.Sender, First: first, Signed: q.Signed, List: q.List, ListSigned: q.ListSigned, Subject: q.Subject, Refers: q.Refers})
 	return decisions[d], err
 }
