@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/store"
 	"github.com/samotop/samotop/store/mem"
 )
 
@@ -112,4 +113,88 @@ func TestLeftWhileRead(t *testing.T) {
 		}
 		w.empty(q)
 	})
+}
+
+// TestFormatOne: a queue as format 1 had it, without rows e, is read and emptied, and then has format 2.
+func TestFormatOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, e := newWorld(t), mem.New(mem.Options{})
+		ctx := context.Background()
+		q, stop := w.start(w.config(e))
+		if err := q.Pause(ctx, "far.test"); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []int8{4, 0, -4} {
+			from := mail.Sender{Address: addr("a@home.test"), Priority: p}
+			if _, err := submit(ctx, q, from, letter, mail.Recipient{Address: addr("x@far.test")}, mail.Recipient{Address: addr("y@far.test")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop()
+		b := &store.Batch{Ops: []store.Op{store.Put(versionKey, []byte{1})}}
+		err := e.View(ctx, func(r store.Reader) error {
+			for kv, err := range r.Scan(ctx, []byte{0}, []byte{0xff}, false) {
+				if err != nil {
+					return err
+				}
+				b.Ops = append(b.Ops, asFormatOne(t, kv)...)
+			}
+			return nil
+		})
+		if err != nil || len(b.Ops) != 1+3*2*2+2*2*2 {
+			t.Fatalf("%d changes, %v", len(b.Ops), err)
+		}
+		if err := store.Commit(ctx, e, b); err != nil {
+			t.Fatal(err)
+		}
+		if faults, err := Verify(ctx, e, nil); err != nil || len(faults) > 0 {
+			t.Errorf("%q, %v", faults, err)
+		}
+		q, stop = w.start(w.config(e))
+		defer stop()
+		if err := q.Resume(ctx, "far.test"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if x, y := len(w.got("x@far.test")), len(w.got("y@far.test")); x != 3 || y != 3 {
+			t.Errorf("%d and %d copies", x, y)
+		}
+		w.empty(q)
+		err = e.View(ctx, func(r store.Reader) error {
+			v, err := r.Get(ctx, versionKey)
+			if err == nil && !slices.Equal(v, []byte{formatVersion}) {
+				t.Errorf("format %v", v)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// asFormatOne makes of a row what format 1 had in its place.
+func asFormatOne(t *testing.T, kv store.KV) []store.Op {
+	key := slices.Clone(kv.Key)
+	switch {
+	case key[0] == 't':
+		p, _ := parsePlace(key)
+		p.parseLine(kv.Value)
+		return []store.Op{store.Put(key, []byte(p.dest))}
+	case key[0] == 'e':
+		p, ok := parsePlace(key)
+		if !ok {
+			t.Fatalf("row %q", key)
+		}
+		return []store.Op{store.Delete(key), store.Put(destKey(key[1], p.dest, 0, p.due, p.id, p.n), nil)}
+	case key[0] == 'm' && len(key) > 10 && key[10] == 'r':
+		row, err := decodeRecipient(kv.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row.priority = 0
+		return []store.Op{store.Put(key, row.encode())}
+	}
+	return nil
 }
