@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -62,7 +63,12 @@ func (c *Cards) one(ctx context.Context, p *part, r store.Reader, x *CardChange,
 		return err
 	}
 	next := cardRow{State: x.State, Mark: x.Mark, Size: old.Size, Email: old.Email, Box: to.id}
-	if in != nil {
+	if x.Adopt != "" {
+		if v != nil && old.State != x.State {
+			next.State, next.Mark, next.Box = old.State, old.Mark, old.Box
+		}
+		err = p.adopt(ctx, r, x, v != nil, &old, places, to, &next)
+	} else if in != nil {
 		err = p.replaceCard(ctx, r, x, in, v != nil, &old, places, to, &next)
 	} else {
 		err = p.moveCard(ctx, r, places, to)
@@ -140,6 +146,47 @@ func (p *part) replaceCard(ctx context.Context, r store.Reader, x *CardChange, i
 	}
 	next.Email, next.Size = e, in.size
 	p.free(in.size, 1)
+	p.put(p.c.ar.longKey(kindCardOf, p.id, uint64(e)), p.c.ar.copyOf([]byte(x.Name)))
+	return nil
+}
+
+// adopt makes a message of a person's the card. Where it has gone meanwhile, or is a card already, nothing is done.
+func (p *part) adopt(ctx context.Context, r store.Reader, x *CardChange, there bool, old *cardRow, places []cardPlace, to *box, next *cardRow) error {
+	e, ok := parseEmailName(p.id, x.Adopt)
+	if !ok {
+		return ErrNoCard
+	}
+	if known, err := p.get(ctx, r, p.c.ar.longKey(kindCardOf, p.id, uint64(e))); err != nil || known != nil {
+		return cmp.Or(err, ErrNoCard)
+	}
+	v, err := p.get(ctx, r, p.c.ar.longKey(kindEmail, p.id, uint64(e)))
+	if err != nil || v == nil {
+		return cmp.Or(err, ErrNoCard)
+	}
+	row, err := decodeEmail(v)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(row.Places, func(q place) bool { return q.Box == to.id })
+	if at < 0 || len(row.Places) != 1 {
+		return ErrNoCard
+	}
+	if v, err = p.get(ctx, r, p.c.ar.msgKey(kindSummary, p.id, to.id, row.Places[at].UID)); err != nil || v == nil {
+		return cmp.Or(err, ErrNoCard)
+	}
+	sum, err := decodeSummary(v)
+	if err != nil {
+		return err
+	}
+	if err := p.departAll(ctx, r, places); err != nil {
+		return err
+	}
+	if there {
+		p.delete(p.c.ar.longKey(kindCardOf, p.id, uint64(old.Email)))
+		p.free(-old.Size, -1)
+	}
+	next.Email, next.Size = e, int64(len(sum.Prefix))+sum.Body
+	p.free(next.Size, 1)
 	p.put(p.c.ar.longKey(kindCardOf, p.id, uint64(e)), p.c.ar.copyOf([]byte(x.Name)))
 	return nil
 }

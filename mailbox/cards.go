@@ -2,7 +2,10 @@ package mailbox
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,7 +17,8 @@ import (
 // something: a person decides by moving one (package internal/house has one for each contact). They do not count for the
 // quota, and are not refused by it. What a person copies out of the folders is a message like any other.
 //
-// A card is known by rows, not by what is written in it: no message can pass for one. Its rows are written in one batch
+// A card is known by rows, not by what is written in it: no message can pass for one. What a mail program that cannot move
+// sends anew is known by the token that the house has written into it (Token), and may be made the card (CardChange.Adopt). Its rows are written in one batch
 // with the message, so that a crash neither doubles nor loses any.
 type Cards struct {
 	m       *Mailbox
@@ -44,6 +48,9 @@ type CardChange struct {
 	Mark    uint64
 	Content []byte // a new message in place of the old one; nil: the message that there is
 	Drop    bool   // remove it
+	// Adopt is the EMAILID of a message in the folder of State that becomes the card. Where there was one it counts as moved there
+	// by a person: Card.State stays as it was, Card.At is State.
+	Adopt string
 }
 
 // Limits of cards.
@@ -172,6 +179,16 @@ func (c *Cards) Of(ctx context.Context, ownerID uint64, emails []string) ([]Card
 	return c.Named(ctx, ownerID, names)
 }
 
+// tokenOctets of the hash that a token is of.
+const tokenOctets = 16
+
+// Token is what only the house can write about a card: a message that holds it was a message of this card once.
+func (c *Cards) Token(ownerID uint64, name string) string {
+	h := hmac.New(sha256.New, c.m.houseKey[:])
+	fmt.Fprintf(h, "card\x00%d\x00%s", ownerID, name)
+	return hex.EncodeToString(h.Sum(nil)[:tokenOctets])
+}
+
 // boxes are the numbers of the folders; 0 for one that is not there.
 func (c *Cards) boxes(ctx context.Context, r store.Reader, id accountID) ([]boxID, error) {
 	var ar arena
@@ -289,7 +306,7 @@ func (c *Cards) Change(ctx context.Context, ownerID uint64, list []CardChange) e
 		if list[i].State < 0 || list[i].State >= len(c.folders) || list[i].Name == "" || len(list[i].Name) > maxCardName {
 			return fmt.Errorf("mailbox: card %q of state %d: %w", list[i].Name, list[i].State, store.ErrInvalid)
 		}
-		if list[i].Content == nil || list[i].Drop {
+		if list[i].Content == nil || list[i].Drop || list[i].Adopt != "" {
 			continue
 		}
 		var err error

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -213,5 +214,47 @@ func TestCardsOf(t *testing.T) {
 		if err := c.Change(ctx, 1, bad); err == nil {
 			t.Error(name)
 		}
+	}
+}
+
+// A message that a person's program sent anew becomes the card, wherever the old one is, and is free as it was.
+func TestCardsAdopt(t *testing.T) {
+	ctx := context.Background()
+	d := newDeck(t, 0)
+	d.change(card(1, 0), card(2, 0))
+	if err := d.c.Ensure(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	put(t, d.a, "Cards/Yes", imap.AppendOptions{}, letter(7), letter(8))
+	box, _ := choose(t, d.a, "Cards/Yes")
+	var ids []string
+	for m, err := range box.Fetch(ctx, everything(), imap.NeedIDs) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, m.EmailID)
+	}
+	if len(ids) != 2 {
+		t.Fatal(ids)
+	}
+	d.change(CardChange{Name: "n1", State: 1, Mark: 5, Adopt: ids[0]})
+	d.expect("n1:0@1 n2:0@0 120")
+	d.change(CardChange{Name: "n1", State: 1, Mark: 5})
+	d.expect("n1:1@1 n2:0@0 120")
+	if u, err := d.m.Usage(ctx, 1); err != nil || u.Messages != 1 || u.Octets != int64(len(letter(8))) {
+		t.Error(u, err)
+	}
+	for name, x := range map[string]CardChange{"a card": {Name: "n2", State: 1, Adopt: ids[0]}, "elsewhere": {Name: "n2", State: 2, Adopt: ids[1]},
+		"of nobody": {Name: "n2", State: 1, Adopt: "E9-1"}, "nothing": {Name: "n2", State: 1, Adopt: "E1-zzz"}} {
+		if err := d.c.Change(ctx, 1, []CardChange{x}); !errors.Is(err, ErrNoCard) {
+			t.Errorf("%s was adopted: %v", name, err)
+		}
+	}
+	d.change(CardChange{Name: "n9", State: 1, Mark: 5, Adopt: ids[1]}) // whose card was not there
+	d.expect("n1:1@1 n2:0@0 n9:1@1 120")
+	d.move("Cards/Yes", "Cards/No", true)
+	d.expect("n1:1@2 n2:0@0 n9:1@2 102")
+	if d.c.Token(1, "n1") == d.c.Token(2, "n1") || d.c.Token(1, "n1") == d.c.Token(1, "n2") || len(d.c.Token(1, "")) != 2*tokenOctets {
+		t.Error("tokens are alike")
 	}
 }

@@ -3,6 +3,7 @@ package house
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"hash/fnv"
 	"math/bits"
@@ -24,8 +25,12 @@ func markOf(c *accounts.Contact) uint64 {
 	return h.Sum64()
 }
 
+// contactField tells which contact a message is about, with a token that only the house can make: so a copy that a mail program
+// sends anew is known.
+const contactField = "X-Samotop-Contact"
+
 // contactCard is the message about a contact. What is in it of the stranger is cut, and no control character of his stays.
-func contactCard(account string, c *accounts.Contact) []byte {
+func contactCard(account, token string, c *accounts.Contact) []byte {
 	who := printable(c.Sender)
 	_, domain, _ := strings.Cut(account, "@")
 	subject := "Contact " + who
@@ -40,6 +45,7 @@ func contactCard(account string, c *accounts.Contact) []byte {
 	field("Date", message.FormatDate(c.FirstSeen))
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", account, c.Sender, markOf(c)))
 	field("Message-ID", fmt.Sprintf("<contact.%x@%s>", sum[:12], domain))
+	field(contactField, token+" "+base64.RawURLEncoding.EncodeToString([]byte(c.Sender)))
 	field("Auto-Submitted", "auto-generated")
 	field("MIME-Version", "1.0")
 	field("Content-Type", "text/plain; charset=utf-8")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/samotop/samotop/accounts"
+	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/mailbox"
 )
 
@@ -18,10 +19,11 @@ import (
 // by news while both are there, and by a comparison of all after anything may have been missed. A decision that could not
 // be told, because the accounts room was away, stays to be seen in where the message is, and is told later.
 type contactDesk struct {
-	rules contactsRoom
-	cards *mailbox.Cards
-	clock func() time.Time // nil: time.Now
-	log   *slog.Logger
+	rules   contactsRoom
+	cards   *mailbox.Cards
+	content func(ctx context.Context, owner uint64, emailID string) (imap.Content, error)
+	clock   func() time.Time // nil: time.Now
+	log     *slog.Logger
 
 	accounts [64]sync.Mutex // by number: one change at a time
 
@@ -49,7 +51,7 @@ type budget struct {
 }
 
 func newContactDesk(rules contactsRoom, m *mailbox.Mailbox, log *slog.Logger) *contactDesk {
-	return &contactDesk{rules: rules, cards: m.Cards(contactFolders), log: log,
+	return &contactDesk{rules: rules, cards: m.Cards(contactFolders), content: m.Content, log: log,
 		again: map[uint64]bool{}, behind: map[uint64][]string{}, budget: map[uint64]*budget{}}
 }
 

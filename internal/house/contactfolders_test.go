@@ -295,25 +295,91 @@ func TestContactFolders(t *testing.T) {
 	d.expect("x@far.test |  | ")
 
 	// Ordinary messages decide nothing, whatever is in them.
-	box := d.folder(inPending)
-	ap, err := d.imap.Append(ctx, inApproved)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := ap.Next(ctx, imap.AppendOptions{Size: int64(len(box[0].text))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprint(w, box[0].text)
-	if _, err := ap.Commit(ctx); err != nil {
-		t.Fatal(err)
-	}
+	text := d.folder(inPending)[0].text
+	_, token, _ := strings.Cut(text, contactField+": ")
+	d.send(inApproved, strings.Replace(text, token[:4], strings.Repeat("0", 4), 1))
 	d.step()
 	if got := d.writes("x@far.test"); got == accounts.Known || got == accounts.Accept {
 		t.Errorf("a copied text decides: %d", got)
 	}
 	if u, err := d.m.Usage(ctx, 1); err != nil || u.Messages != 2 { // the copy, and what is in the trash
 		t.Errorf("quota counts: %+v, %v", u, err)
+	}
+}
+
+// A program that cannot move sends the message anew and deletes the old one, before or after that.
+func TestContactFoldersSent(t *testing.T) {
+	d := newDesktop(t, t.Cleanup)
+	d.writes("x@far.test")
+	d.writes("y@far.test")
+	d.step()
+	x, y := d.text("x@far.test", inPending), d.text("y@far.test", inPending)
+	d.send(inApproved, x)
+	if got := d.writes("x@far.test"); got != accounts.Known {
+		t.Errorf("sent to Approved: %d", got)
+	}
+	d.expect("y@far.test | x@far.test | ") // the old one is gone, so that it need not be deleted
+	d.step()
+	d.expect("y@far.test | x@far.test | ")
+	d.move("y@far.test", inPending, "")
+	if got := d.writes("y@far.test"); got != accounts.Refuse {
+		t.Errorf("deleted: %d", got)
+	}
+	d.send(inApproved, y)
+	d.step()
+	d.expect(" | x@far.test,y@far.test | ")
+	if got := d.writes("y@far.test"); got != accounts.Known {
+		t.Errorf("sent after it was deleted: %d", got)
+	}
+	d.send(inApproved, y) // twice is once
+	d.expect(" | x@far.test,y@far.test | ")
+	d.send("Archive", x) // decides nothing
+	d.send(inRejected, strings.Replace(x, contactField+": ", contactField+":\r\n  ", 1))
+	d.step()
+	d.expect(" | y@far.test | x@far.test")
+	d.move("x@far.test", inRejected, "Trash")
+	d.send(inPending, x) // from a backup: known again, and to be decided
+	d.step()
+	d.expect("x@far.test | y@far.test | ")
+	d.move("x@far.test", inPending, inApproved) // what was sent is the message now
+	d.expect(" | x@far.test,y@far.test | ")
+	d.a.away = true
+	d.send(inRejected, x)
+	d.a.away = false
+	d.step()
+	d.expect(" | y@far.test | x@far.test")
+	if got := d.writes("x@far.test"); got != accounts.Refuse {
+		t.Errorf("sent while the accounts were away: %d", got)
+	}
+}
+
+// text is that of the message about a contact.
+func (d *desktop) text(subject, folder string) string {
+	d.t.Helper()
+	for _, m := range d.folder(folder) {
+		if m.subject == subject {
+			return m.text
+		}
+	}
+	d.t.Fatalf("%s is not in %s", subject, folder)
+	return ""
+}
+
+// send appends a message.
+func (d *desktop) send(folder, text string) {
+	d.t.Helper()
+	ctx := context.Background()
+	ap, err := d.imap.Append(ctx, folder)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	w, err := ap.Next(ctx, imap.AppendOptions{Size: int64(len(text))})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	fmt.Fprint(w, text)
+	if _, err := ap.Commit(ctx); err != nil {
+		d.t.Fatal(err)
 	}
 }
 
@@ -385,7 +451,7 @@ func TestContactFoldersAgree(t *testing.T) {
 		who := []string{"a@far.test", "b@far.test", "c@far.test"}
 		for range rapid.IntRange(1, 25).Draw(r, "steps") {
 			s := rapid.SampledFrom(who).Draw(r, "who")
-			switch rapid.IntRange(0, 7).Draw(r, "what") {
+			switch rapid.IntRange(0, 8).Draw(r, "what") {
 			case 0, 1:
 				d.late.Add(int64(2 * time.Hour))
 				d.writes(s)
@@ -403,6 +469,16 @@ func TestContactFoldersAgree(t *testing.T) {
 				d.a.away = !d.a.away
 			case 7:
 				d.step()
+			case 8: // a program that cannot move
+				from := rapid.SampledFrom(contactFolders).Draw(r, "from")
+				for _, m := range d.folder(from) {
+					if to := rapid.SampledFrom(contactFolders).Draw(r, "to"); m.subject == s && to != from {
+						if rapid.Bool().Draw(r, "deletes first") {
+							d.move(s, from, "")
+						}
+						d.send(to, m.text)
+					}
+				}
 			}
 		}
 		d.a.away = false
@@ -423,7 +499,7 @@ func TestContactFoldersAgree(t *testing.T) {
 func TestContactCard(t *testing.T) {
 	c := &accounts.Contact{Sender: `"x'; touch y #\"` + "\u202e" + `"@far.test`, FirstSeen: time.Unix(1e9, 0), LastSeen: time.Unix(1e9, 0), Tries: 5,
 		Subject: "Hello\r\nBcc: evil\x1b[2J " + strings.Repeat("ü", 400)}
-	text := string(contactCard("alice@our.test", c))
+	text := string(contactCard("alice@our.test", "token", c))
 	if strings.Contains(text, "\x1b") || strings.Contains(text, "\nBcc") || strings.Contains(text, "\u202e") {
 		t.Errorf("%q", text)
 	}

@@ -36,7 +36,7 @@ func (w *work) one(ctx context.Context, c *accounts.Contact, k *mailbox.Card) er
 	}
 	x := mailbox.CardChange{Name: c.Sender, State: int(c.State), Mark: markOf(c)}
 	if k == nil || k.Lost || k.At == mailbox.Deleted || c.State == accounts.Pending && k.Mark != x.Mark {
-		x.Content = contactCard(w.page.Address, c)
+		x.Content = w.card(c)
 	} else {
 		if k.State == x.State && k.At == k.State {
 			return nil
@@ -59,7 +59,7 @@ func (w *work) decided(ctx context.Context, c *accounts.Contact, k *mailbox.Card
 			if c != nil {
 				show = *c
 			}
-			x.Mark, x.Content = markOf(&show), contactCard(w.page.Address, &show)
+			x.Mark, x.Content = markOf(&show), w.card(&show)
 		} else {
 			v.Forget, x.Drop = true, true
 		}
@@ -69,6 +69,10 @@ func (w *work) decided(ctx context.Context, c *accounts.Contact, k *mailbox.Card
 	}
 	w.desk.log.InfoContext(ctx, "decided by moving a message", "account", w.page.Address, "contact", k.Name, "state", v.State.String(), "forgotten", v.Forget)
 	return w.add(ctx, x)
+}
+
+func (w *work) card(c *accounts.Contact) []byte {
+	return contactCard(w.page.Address, w.desk.cards.Token(w.account, c.Sender), c)
 }
 
 func (w *work) add(ctx context.Context, x mailbox.CardChange) error {
@@ -170,6 +174,9 @@ func (d *contactDesk) Observe(ctx context.Context, e mailbox.Event) {
 	switch e.Cause {
 	case mailbox.FolderDeleted, mailbox.FolderRenamed: // nothing is decided by that: the folders come back
 		d.owe(e.Owner)
+		return
+	case mailbox.Appended:
+		d.appended(ctx, &e)
 		return
 	case mailbox.Moved, mailbox.Copied, mailbox.Expunged:
 	default:
