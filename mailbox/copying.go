@@ -81,7 +81,7 @@ func (p *part) moreRows(ctx context.Context, r store.Reader, b *box, list []movi
 		kind  byte
 		field func(m *moving) *[]byte
 	}{{kindHeader, func(m *moving) *[]byte { return &m.header }}, {kindSort, func(m *moving) *[]byte { return &m.keys }}} {
-		err := p.account.rows(ctx, r, k.kind, b.id, setOf(list), func(u uid, v []byte) bool {
+		err := p.account.id.rows(ctx, r, k.kind, b.id, setOf(list), func(u uid, v []byte) bool {
 			*k.field(byUID(list, u)) = p.c.ar.copyOf(v)
 			return true
 		})

@@ -28,10 +28,10 @@ const (
 // smallRows calls fn with the small rows of a set, in UID order, until it returns false. It scans where UIDs stand
 // together and asks for single rows where they do not.
 func (s *selected) smallRows(ctx context.Context, r store.Reader, id boxID, set imap.UIDSet, fn func(u uid, v []byte) bool) error {
-	return s.account.rows(ctx, r, kindSmall, id, set, fn)
+	return s.account.id.rows(ctx, r, kindSmall, id, set, fn)
 }
 
-func (a *account) rows(ctx context.Context, r store.Reader, kind byte, id boxID, set imap.UIDSet, fn func(u uid, v []byte) bool) error {
+func (a accountID) rows(ctx context.Context, r store.Reader, kind byte, id boxID, set imap.UIDSet, fn func(u uid, v []byte) bool) error {
 	var ar arena
 	for i := 0; i < len(set); {
 		j, n := i, 0
@@ -61,9 +61,9 @@ func dense(set imap.UIDSet, n int) bool {
 	return int64(set[len(set)-1].Stop)-int64(set[0].Start) < int64(4*n)
 }
 
-func (a *account) scanRows(ctx context.Context, r store.Reader, ar *arena, kind byte, id boxID, set imap.UIDSet, fn func(u uid, v []byte) bool) (bool, error) {
-	lo := ar.msgKey(kind, a.id, id, uint32(set[0].Start))
-	hi := append(ar.msgKey(kind, a.id, id, uint32(set[len(set)-1].Stop)), 0)
+func (a accountID) scanRows(ctx context.Context, r store.Reader, ar *arena, kind byte, id boxID, set imap.UIDSet, fn func(u uid, v []byte) bool) (bool, error) {
+	lo := ar.msgKey(kind, a, id, uint32(set[0].Start))
+	hi := append(ar.msgKey(kind, a, id, uint32(set[len(set)-1].Stop)), 0)
 	for kv, err := range r.Scan(ctx, lo, hi, false) {
 		if err != nil {
 			return false, err
@@ -79,10 +79,10 @@ func (a *account) scanRows(ctx context.Context, r store.Reader, ar *arena, kind 
 	return true, nil
 }
 
-func (a *account) getRows(ctx context.Context, r store.Reader, ar *arena, kind byte, id boxID, set imap.UIDSet, n int, fn func(u uid, v []byte) bool) (bool, error) {
+func (a accountID) getRows(ctx context.Context, r store.Reader, ar *arena, kind byte, id boxID, set imap.UIDSet, n int, fn func(u uid, v []byte) bool) (bool, error) {
 	keys := make([][]byte, 0, n)
 	for u := range set.All() {
-		keys = append(keys, ar.msgKey(kind, a.id, id, uint32(u)))
+		keys = append(keys, ar.msgKey(kind, a, id, uint32(u)))
 	}
 	rows, err := r.GetMulti(ctx, keys)
 	if err != nil {
@@ -217,7 +217,7 @@ func (s *selected) pageRows(ctx context.Context, r store.Reader, p *page, kind b
 		set.Add(imap.UID(p.msgs[i].uid))
 	}
 	i := 0
-	return s.account.rows(ctx, r, kind, s.id, set, func(u uid, v []byte) bool {
+	return s.account.id.rows(ctx, r, kind, s.id, set, func(u uid, v []byte) bool {
 		for p.msgs[i].uid != u {
 			i++
 		}

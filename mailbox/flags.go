@@ -245,10 +245,10 @@ func changed(m *smallRow, change *imap.StoreChange, ids []uint32) (smallRow, err
 // smallRows calls fn with the small rows of a set as the head has them.
 func (p *part) smallRows(ctx context.Context, r store.Reader, id boxID, set imap.UIDSet, fn func(u uid, v []byte) bool) error {
 	if len(p.pend) == 0 {
-		return p.account.rows(ctx, r, kindSmall, id, set, fn)
+		return p.account.id.rows(ctx, r, kindSmall, id, set, fn)
 	}
 	var key []byte
-	return p.account.rows(ctx, r, kindSmall, id, set, func(u uid, v []byte) bool {
+	return p.account.id.rows(ctx, r, kindSmall, id, set, func(u uid, v []byte) bool {
 		key = binary.BigEndian.AppendUint32(appendBoxKey(key[:0], kindSmall, p.id, id), u)
 		if w, ok := p.pend[string(key)]; ok {
 			if v = w.value; v == nil {

@@ -35,16 +35,17 @@ const (
 	indexFanOut = 8
 	allRow      = 1<<32 - 1
 
-	indexBlockEmails = 1024    // in one block as it is made
+	indexBlockEmails = 4096    // in one block as it is made
 	indexBlockTerms  = 4 << 20 // of all its emails together
 	indexQuiet       = 300 * time.Millisecond
 	indexPauses      = 10 // waits for quiet, before an account is indexed all the same
 )
 
 // termOf is the term of three octets.
-func termOf(a, b, c byte) uint32 {
-	return (uint32(a)<<16 | uint32(b)<<8 | uint32(c)) * 0x9E3779B1 >> (32 - termBits)
-}
+func termOf(a, b, c byte) uint32 { return hashTerm(uint32(a)<<16 | uint32(b)<<8 | uint32(c)) }
+
+// hashTerm is the term of the three octets in the lower bits of a run.
+func hashTerm(run uint32) uint32 { return run & 0xffffff * 0x9E3779B1 >> (32 - termBits) }
 
 // indexBlock is one block of an account's index.
 type indexBlock struct {
@@ -187,6 +188,7 @@ func (m *Mailbox) index() {
 			wait := time.Until(time.Unix(0, x.last.Load()).Add(indexQuiet))
 			a, n := m.mostWaiting()
 			if n < m.limits.IndexEmails {
+				x.rest()
 				break
 			}
 			if wait > 0 && n < m.limits.IndexBacklog && pauses < indexPauses {
@@ -203,6 +205,13 @@ func (m *Mailbox) index() {
 			}
 		}
 	}
+}
+
+// rest gives the memory of the builder back.
+func (x *indexer) rest() {
+	x.work.Lock()
+	x.builder = nil
+	x.work.Unlock()
 }
 
 func (m *Mailbox) pause(d time.Duration) {

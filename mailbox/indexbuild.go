@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/samotop/samotop/imap"
@@ -15,52 +16,57 @@ type blockBuilder struct {
 	first emailID
 	n     uint32
 
-	last   []uint32 // by term: number of the last email that has it, plus 1
+	seen   []uint64 // by term: whether the current email has it
 	counts []uint32 // by term: emails that have it
 	list   []uint32 // terms of all emails
 	walker imap.TextWalker
+	page   page
 	ends   []int    // of each email's terms in list
 	all    []uint32 // emails that are always proposed
 }
 
 func newBlockBuilder() *blockBuilder {
-	return &blockBuilder{last: make([]uint32, terms), counts: make([]uint32, terms)}
+	return &blockBuilder{seen: make([]uint64, terms/64), counts: make([]uint32, terms)}
 }
 
 func (b *blockBuilder) reset(first emailID) {
 	b.first, b.n = first, 0
-	clear(b.last)
+	clear(b.seen)
 	clear(b.counts)
 	b.list, b.ends, b.all = b.list[:0], b.ends[:0], b.all[:0]
 }
 
-// add takes a piece of the text of the current email.
+// add takes a piece of the text of the current email. What it looks at of each term stays in the processor's cache.
 func (b *blockBuilder) add(text []byte) {
 	if len(text) < 3 {
 		return
 	}
-	mark := b.n + 1
-	x, y := text[0], text[1]
+	seen, list := b.seen, b.list
+	run := uint32(text[0])<<8 | uint32(text[1])
 	for _, z := range text[2:] {
-		if t := termOf(x, y, z); b.last[t] != mark {
-			b.last[t] = mark
-			b.counts[t]++
-			b.list = append(b.list, t)
+		run = run<<8 | uint32(z)
+		t := hashTerm(run)
+		if w, bit := &seen[t/64], uint64(1)<<(t%64); *w&bit == 0 {
+			*w |= bit
+			list = append(list, t)
 		}
-		x, y = y, z
 	}
+	b.list = list
 }
 
 // end ends the current email; with always, it will be proposed whatever is asked.
 func (b *blockBuilder) end(always bool) {
+	from := 0
+	if len(b.ends) > 0 {
+		from = b.ends[len(b.ends)-1]
+	}
+	for _, t := range b.list[from:] {
+		b.seen[t/64] = 0
+		b.counts[t]++
+	}
 	if always {
-		from := 0
-		if len(b.ends) > 0 {
-			from = b.ends[len(b.ends)-1]
-		}
 		for _, t := range b.list[from:] {
 			b.counts[t]--
-			b.last[t] = 0
 		}
 		b.list = b.list[:from]
 		b.all = append(b.all, b.n)
@@ -110,23 +116,28 @@ type rowWriter struct {
 	list  []byte
 }
 
+// term adds a term with its emails, which are ascending and at least one.
 func (w *rowWriter) term(t uint32, emails []uint32) {
-	if row := w.block.row(t); row != w.row || w.value == nil {
+	w.list = appendPostings(w.list[:0], emails)
+	w.termList(t, w.list)
+}
+
+// termList is term with the list as appendPostings makes it.
+func (w *rowWriter) termList(t uint32, list []byte) {
+	if row := w.block.row(t); row != w.row || len(w.value) == 0 {
 		w.flush()
 		w.row, w.last = row, row<<(termBits-w.block.bits)
-		w.value = make([]byte, 0, 256)
 	}
 	w.value = binary.AppendUvarint(w.value, uint64(t-w.last))
 	w.last = t
-	w.list = appendPostings(w.list[:0], emails)
-	w.value = appendBytes(w.value, w.list)
+	w.value = appendBytes(w.value, list)
 }
 
 func (w *rowWriter) flush() {
 	if len(w.value) > 0 {
-		w.put(w.row, w.value)
+		w.put(w.row, slices.Clone(w.value))
 	}
-	w.value = nil
+	w.value = w.value[:0]
 }
 
 // appendPostings appends ascending numbers.
@@ -158,6 +169,7 @@ func (m *Mailbox) indexBlock(ctx context.Context, a accountID, least int, b *blo
 		list, more = list[:indexBlockEmails], true
 	}
 	began := time.Now()
+	from, read := 0, 0 // the emails that are in the page
 	for i := range list {
 		for b.first+emailID(b.n) < list[i].email { // gone before they were indexed
 			b.end(false)
@@ -169,7 +181,13 @@ func (m *Mailbox) indexBlock(ctx context.Context, a accountID, least int, b *blo
 			more = true
 			break
 		}
-		if err := m.indexEmail(ctx, a, &list[i], b); err != nil {
+		if i == from+read {
+			from = i
+			if read, err = m.readTexts(ctx, a, list[i:], &b.page); err != nil {
+				return false, err
+			}
+		}
+		if err := m.indexEmail(ctx, i-from, b); err != nil {
 			return false, err
 		}
 		began = m.breathe(began)
@@ -225,10 +243,10 @@ func emailsAfter(ctx context.Context, r store.Reader, a accountID, e emailID, n 
 	return list, nil
 }
 
-// indexEmail adds the text of one email. One that has gone meanwhile has none; one that cannot be read will always be
+// indexEmail adds the text of one email of the builder's page. One that has gone meanwhile has none; one that cannot be read will always be
 // proposed, and the search says why.
-func (m *Mailbox) indexEmail(ctx context.Context, a accountID, e *emailPlace, b *blockBuilder) error {
-	msg, err := m.textOf(ctx, a, e.place)
+func (m *Mailbox) indexEmail(ctx context.Context, i int, b *blockBuilder) error {
+	msg, err := m.text(&b.page, i)
 	if errors.Is(err, store.ErrNotFound) {
 		// It may have been moved: only an email that is gone is left out.
 		b.end(true)
@@ -251,31 +269,4 @@ func (m *Mailbox) indexEmail(ctx context.Context, a accountID, e *emailPlace, b 
 	}
 	b.end(true)
 	return nil
-}
-
-// textOf opens a message for a TextWalker.
-func (m *Mailbox) textOf(ctx context.Context, a accountID, at place) (*imap.Message, error) {
-	var msg *imap.Message
-	err := m.eng.View(ctx, func(r store.Reader) error {
-		var ar arena
-		v, err := r.Get(ctx, ar.msgKey(kindSummary, a, at.Box, at.UID))
-		if err != nil {
-			return err
-		}
-		sum, err := decodeSummary(v)
-		if err != nil {
-			return err
-		}
-		sh, err := decodeShared(sum.Shared)
-		if err != nil {
-			return err
-		}
-		parts, err := decodeParts(sh.parts, int64(len(sum.Prefix)))
-		if err != nil {
-			return err
-		}
-		msg = &imap.Message{Parts: parts, Content: &content{m: m, prefix: append([]byte(nil), sum.Prefix...), hash: sum.Hash, body: sum.Body}}
-		return nil
-	})
-	return msg, err
 }

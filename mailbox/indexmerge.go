@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -94,6 +95,7 @@ func (w *mergeWriter) merge(block *indexBlock, list []indexBlock) error {
 	var all []uint32
 	for i := range list {
 		cursors[i] = &blockCursor{w: w, block: &list[i], shift: uint32(list[i].first - block.first)}
+		cursors[i].whole = live.hasAll(cursors[i].shift, list[i].n)
 		if all, err = cursors[i].always(all); err != nil {
 			return err
 		}
@@ -102,7 +104,7 @@ func (w *mergeWriter) merge(block *indexBlock, list []indexBlock) error {
 		}
 	}
 	out := rowWriter{block: block, put: func(row uint32, value []byte) { w.put(block.no, row, value) }}
-	var emails []uint32
+	var merged postings
 	for w.err == nil {
 		t := uint32(terms)
 		for _, c := range cursors {
@@ -111,18 +113,20 @@ func (w *mergeWriter) merge(block *indexBlock, list []indexBlock) error {
 		if t == terms {
 			break
 		}
-		emails = emails[:0]
+		merged = postings{list: merged.list[:0]}
 		for _, c := range cursors {
 			if c.term != t {
 				continue
 			}
-			emails = c.appendTo(emails, live)
+			if err := c.appendTo(&merged, live); err != nil {
+				return err
+			}
 			if err := c.next(); err != nil {
 				return err
 			}
 		}
-		if len(emails) > 0 {
-			out.term(t, emails)
+		if len(merged.list) > 0 {
+			out.termList(t, merged.list)
 		}
 	}
 	out.flush()
@@ -140,6 +144,16 @@ func newEmailSet(n uint32) emailSet { return make(emailSet, (n+63)/64) }
 
 func (s emailSet) has(e uint32) bool { return s[e/64]&(1<<(e%64)) != 0 }
 func (s emailSet) add(e uint32)      { s[e/64] |= 1 << (e % 64) }
+
+// hasAll reports whether n emails from one on are all there.
+func (s emailSet) hasAll(from, n uint32) bool {
+	for e := from; e < from+n; e++ {
+		if !s.has(e) {
+			return false
+		}
+	}
+	return true
+}
 
 // liveEmails are those of the block that are still there.
 func (w *mergeWriter) liveEmails(block *indexBlock) (emailSet, error) {
@@ -167,6 +181,7 @@ type blockCursor struct {
 	w     *mergeWriter
 	block *indexBlock
 	shift uint32 // of its emails in the merged block
+	whole bool   // all its emails are still there
 
 	term uint32 // terms at the end
 	list []byte
@@ -240,13 +255,46 @@ func (c *blockCursor) read() error {
 	})
 }
 
-// appendTo adds the emails of the term that are still there.
-func (c *blockCursor) appendTo(emails []uint32, live emailSet) []uint32 {
+// postings is a list of ascending emails in the form of appendPostings, that is being made.
+type postings struct {
+	list []byte
+	last uint32
+}
+
+func (p *postings) add(e uint32) {
+	p.list = binary.AppendUvarint(p.list, uint64(e-p.last))
+	p.last = e
+}
+
+// appendTo adds the emails of the term that are still there. The list of a block that has lost none is taken as it is, but for
+// its first number.
+func (c *blockCursor) appendTo(p *postings, live emailSet) error {
 	d := decoderOf(c.list)
-	for at := c.shift; len(d.B) > 0 && !d.Bad; {
-		if at += uint32(d.Uint()); at/64 < uint32(len(live)) && live.has(at) {
-			emails = append(emails, at)
+	at := c.shift + uint32(d.Uint())
+	if c.whole && !d.Bad {
+		p.add(at)
+		p.list = append(p.list, d.B...)
+		for len(d.B) > 0 {
+			if x := d.B[0]; x < 0x80 {
+				p.last += uint32(x)
+				d.B = d.B[1:]
+			} else {
+				p.last += uint32(d.Uint())
+			}
 		}
+		if p.last >= c.shift+c.block.n {
+			d.Fail()
+		}
+		return d.err("the text index")
 	}
-	return emails
+	for !d.Bad {
+		if at < c.shift+c.block.n && live.has(at) {
+			p.add(at)
+		}
+		if len(d.B) == 0 {
+			break
+		}
+		at += uint32(d.Uint())
+	}
+	return d.err("the text index")
 }

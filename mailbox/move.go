@@ -92,7 +92,7 @@ func (p *part) messages(ctx context.Context, r store.Reader, b *box, set imap.UI
 		return list, nil
 	}
 	octets := 0
-	err = p.account.rows(ctx, r, kindSummary, b.id, setOf(list), func(u uid, v []byte) bool {
+	err = p.account.id.rows(ctx, r, kindSummary, b.id, setOf(list), func(u uid, v []byte) bool {
 		byUID(list, u).summary = p.c.ar.copyOf(v)
 		if octets += len(v); octets > p.m.rowsOctets {
 			inner = errTooMuch
