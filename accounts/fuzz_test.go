@@ -1,7 +1,9 @@
 package accounts
 
 import (
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/samotop/samotop/mail"
 )
@@ -61,11 +63,29 @@ func FuzzRows(f *testing.F) {
 	f.Add(encodeList(List{Owners: []mail.Address{{Local: "a", Domain: "b"}}, Members: []mail.Address{{Local: "c", Domain: "d"}}}))
 	f.Add(encodeAccount(Account{QuotaMessages: 7, PlusFolders: true, Address: mail.Address{Local: "a", Domain: "b"}}))
 	f.Add(encodeSecrets(secrets{phc: "x"}))
+	f.Add(encodeContact(Contact{State: Approved, FirstSeen: time.Unix(1e9, 0), Network: netip.MustParsePrefix("192.0.2.0/24"), Tries: 3, Subject: "s", Signed: "d", List: "l"}))
+	f.Add(encodeGate(gate{policy: PolicyAsk, some: true, lists: true}))
+	f.Add(encodeSuffix(&Suffix{Until: time.Unix(1e9, 0), Domain: "d", network: netip.MustParsePrefix("2001:db8::/48")}))
 	f.Fuzz(func(t *testing.T, row []byte) {
 		decodeAccount(1, row)
 		decodeName(mail.Address{Local: "a", Domain: "b"}, row)
 		decodeSecrets(1, row)
 		decodeDomain("b", row)
+		if c, err := decodeContact("x@y.test", row); err == nil {
+			if again, err := decodeContact("x@y.test", encodeContact(c)); err != nil || again != c {
+				t.Errorf("contact %+v is kept as %+v, %v", c, again, err)
+			}
+		}
+		if g, err := decodeGate(row); err == nil {
+			if again, err := decodeGate(encodeGate(g)); err != nil || again != g {
+				t.Errorf("gate %+v is kept as %+v, %v", g, again, err)
+			}
+		}
+		if s, err := decodeSuffix(row); err == nil {
+			if again, err := decodeSuffix(encodeSuffix(&s)); err != nil || again != s {
+				t.Errorf("suffix %+v is kept as %+v, %v", s, again, err)
+			}
+		}
 		parseReverse(append([]byte(tagReverse), row...))
 		parseGranted(append([]byte(tagGranted), row...))
 	})

@@ -75,7 +75,10 @@ func (t *transaction) gate(ctx context.Context, res *Resolution, a mail.Address)
 		d := Accept
 		if i < len(res.Gated) && res.Gated[i] && !target.Remote {
 			var err error
-			if d, err = t.c.Contacts.Decide(ctx, ContactQuestion{target.Address, a, t.from, t.ip(), t.proven(), t.disowned()}); err != nil {
+			if d, err = t.c.Contacts.Decide(ctx, ContactQuestion{target.Address, a, t.from, t.ip(), t.proven(), t.disowned()}); err == nil {
+				d, err = t.unseen(ctx, target.Address, d)
+			}
+			if err != nil {
 				return mail.AsReply(err)
 			}
 		}
@@ -106,6 +109,21 @@ func (t *transaction) gate(ctx context.Context, res *Resolution, a mail.Address)
 	res.Targets = kept
 	t.proofs = append(t.proofs, proofs...)
 	return nil
+}
+
+// ServicePolicy is the Service of a Session whose content nobody will show: a server that asks about recipients alone.
+const ServicePolicy = "policy"
+
+// unseen decides at RCPT what else waits for the content, where there will be none: nothing is proved by it, and who would have
+// been read only then is answered as if he were read. Reports come in, because what they are about cannot be known.
+func (t *transaction) unseen(ctx context.Context, to mail.Address, d Decision) (Decision, error) {
+	switch {
+	case t.session.Service != ServicePolicy || d != Look && d != Prove:
+		return d, nil
+	case t.from.IsNull():
+		return Accept, nil
+	}
+	return t.c.Contacts.Content(ctx, ContactContent{To: to, Sender: t.from, First: d})
 }
 
 // alone asks for a message of its own: were one recipient of several put off at the end, all would be.

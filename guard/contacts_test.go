@@ -131,6 +131,21 @@ func TestContacts(t *testing.T) {
 	}
 }
 
+// Where the content is not shown it is not waited for: nobody comes in because he would have been looked at.
+func TestContactsUnseen(t *testing.T) {
+	gated := rules{"alice@example.test": {OurDomain: true, Targets: []mail.Target{{Address: address(t, "alice@example.test")}}, Gated: []bool{true}}}
+	is := func(d Decision) *Decision { return &d }
+	for from, x := range map[string]struct {
+		after *Decision
+		want  string
+	}{"look@far.test": {is(Later), "450 4.7.1"}, "prove@far.test": {nil, "550 5.7.1"}, "known@far.test": {nil, "<alice"}, "": {is(Refuse), "<alice"}, "friend@far.test": {nil, "<alice"}} {
+		b, s := &book{after: x.after}, &mail.Session{Service: ServicePolicy}
+		if rcpt, _, _ := judged(t, Config{Rules: gated, Contacts: b}, s, from, "alice@example.test"); !strings.HasPrefix(rcpt, x.want) {
+			t.Errorf("%s: %s, want %s", from, rcpt, x.want)
+		}
+	}
+}
+
 // What was asked about is what SPF has authenticated, for the very domain.
 func TestContactsProven(t *testing.T) {
 	gated := rules{"alice@example.test": {OurDomain: true, Targets: []mail.Target{{Address: address(t, "alice@example.test")}}, Gated: []bool{true}}}

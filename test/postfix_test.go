@@ -85,11 +85,12 @@ func startPostfix(t *testing.T, main string, replace ...string) {
 // TestPostfixAsks: a Postfix takes mail for a house, asks its guard about each recipient and its accounts about domains
 // and aliases, and delivers by LMTP.
 func TestPostfixAsks(t *testing.T) {
-	h := newHouse(t, "a.test", "alice", "bob", "shy")
+	h := newHouse(t, "a.test", "alice", "bob", "shy", "careful")
 	policy, maps, port := freePort(t), freePort(t), freePort(t)
 	h.dropIn("front", fmt.Sprintf("[guard]\npolicy_listen = \"127.0.0.1:%s\"\nsocketmap_listen = \"127.0.0.1:%s\"\n", policy, maps))
 	h.run("", "alias", "add", "team@a.test", "alice@a.test", "bob@a.test")
 	h.run("", "contact", "policy", "shy@a.test", "closed")
+	h.run("", "contact", "policy", "careful@a.test", "ask")
 	h.start()
 	startPostfix(t, postfixMain, "MAPS", maps, "POLICY", policy, "LMTP", fmt.Sprint(h.base+24), "PORT", port)
 	listens(t, port)
@@ -109,6 +110,16 @@ func TestPostfixAsks(t *testing.T) {
 		if err := c.Rcpt(to); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", to, err, want)
 		}
+	}
+	for range 3 { // not even where the content would be looked at, if it were shown
+		if err := c.Rcpt("careful@a.test"); err == nil || !strings.HasPrefix(err.Error(), "450 ") {
+			t.Errorf("who is not approved: %v", err)
+		}
+	}
+	h.shows("careful@a.test", pending, "x@far.test")
+	h.move("careful@a.test", pending, approved)
+	if err := c.Rcpt("careful@a.test"); err != nil {
+		t.Errorf("who is approved: %v", err)
 	}
 	if err := c.Reset(); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/samotop/samotop/guard"
 	"github.com/samotop/samotop/mail"
 )
 
@@ -136,7 +137,7 @@ func session(req map[string]string) (*mail.Session, error) {
 		return nil, err
 	}
 	port, _ := strconv.ParseUint(req["client_port"], 10, 16) // older ones do not tell
-	s := &mail.Session{ID: req["instance"], Service: "policy", Stage: mail.StageHello, RemoteAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), uint16(port))),
+	s := &mail.Session{ID: req["instance"], Service: guard.ServicePolicy, Stage: mail.StageHello, RemoteAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), uint16(port))),
 		Hello: req["helo_name"], Extended: req["protocol_name"] != "SMTP", Start: time.Now()}
 	if name := req["client_name"]; name != "unknown" { // which it has confirmed
 		s.RemoteName = name

@@ -525,3 +525,19 @@ func TestContactCard(t *testing.T) {
 		}
 	}
 }
+
+// FuzzCardField: only what the house wrote names a contact.
+func FuzzCardField(f *testing.F) {
+	d := newDesktop(f, f.Cleanup)
+	c := &accounts.Contact{Sender: "bob@far.test", FirstSeen: time.Unix(1e9, 0)}
+	ours := contactCard("alice@our.test", d.desk.cards.Token(1, c.Sender), c)
+	f.Add(ours)
+	f.Add(contactCard("alice@our.test", d.desk.cards.Token(2, c.Sender), c))
+	f.Add([]byte(contactField + ": x\r\n\r\n"))
+	token := d.desk.cards.Token(1, c.Sender)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if name := d.desk.nameOf(1, text); name != "" && (name != c.Sender || !strings.Contains(string(text), token)) {
+			t.Errorf("%q names %q", text, name)
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/samotop/samotop/accounts"
 	"github.com/samotop/samotop/guard/postfix"
 	"github.com/samotop/samotop/mail"
+	"github.com/samotop/samotop/mailauth"
 )
 
 // Sockets of what Postfix asks.
@@ -18,9 +19,13 @@ const (
 )
 
 // postfix lets Postfix in front of us ask the guard and the accounts.
-func (h *House) postfix() []planned {
+func (h *House) postfix() ([]planned, error) {
 	log := h.log.With("room", "guard")
-	policy := &postfix.Policy{Door: h.guardDoor, Ours: h.oursDomain, Log: log.With("part", "policy")}
+	door, err := h.knowingSPF(h.guardDoor)
+	if err != nil {
+		return nil, err
+	}
+	policy := &postfix.Policy{Door: door, Ours: h.oursDomain, Log: log.With("part", "policy")}
 	maps := &postfix.Maps{Lookup: h.postfixMap, Log: log.With("part", "socketmap")}
 	var out []planned
 	for _, x := range []struct {
@@ -35,7 +40,21 @@ func (h *House) postfix() []planned {
 			out = append(out, p)
 		}
 	}
-	return out
+	return out, nil
+}
+
+// knowingSPF tells the guard what SPF and the reverse name say of a client whose mail another server takes. Nothing is refused
+// over it: that server may have checks of its own.
+func (h *House) knowingSPF(next mail.Door) (mail.Door, error) {
+	if h.conf.MTA.Checks.Off {
+		return next, nil
+	}
+	dns, err := h.resolver()
+	if err != nil {
+		return nil, err
+	}
+	c := &mailauth.Checker{Resolver: dns, ID: h.conf.Hostname, Rules: []mailauth.Rule{}}
+	return c.Middleware()(next), nil
 }
 
 // oursDomain tells whether an address is in a domain of ours.

@@ -162,7 +162,11 @@ func (h *House) doors(*tls.Config, mail.Authenticator) ([]planned, error) {
 		if h.o.Linked {
 			out = append(out, h.lessonService())
 		}
-		out = append(out, h.postfix()...)
+		asked, err := h.postfix()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, asked...)
 	}
 	if h.has(Queue) {
 		offer("qm", queueSocket, h.queueDoor)
