@@ -45,8 +45,8 @@ func (c *conn) cmdFetch(ctx context.Context, p *parser, uid bool) error {
 	if err != nil {
 		return err
 	}
-	if !uid && n < uids.Len() { // RFC 5530; which they were is told when it may be
-		return no("EXPUNGEISSUED", "some of the messages are gone")
+	if !uid && n < uids.Len() { // RFC 5530 section 3, as in its example: the rest was told; which are gone is told when it may be
+		c.code, c.text = "EXPUNGEISSUED", "some of the messages are gone"
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ type fetchPlan struct {
 // fetchArgs reads the items of FETCH (RFC 9051 section 6.4.5).
 func (c *conn) fetchArgs(p *parser, uid bool) (*fetchPlan, error) {
 	plan := &fetchPlan{}
-	if uid && c.mode&modeUIDOnly == 0 {
+	if c.tellsUID(uid) {
 		plan.add(fetchItem{kind: itemUID, label: "UID "})
 	}
 	if !p.accept('(') {

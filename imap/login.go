@@ -288,6 +288,9 @@ func (c *conn) cmdLogin(ctx context.Context, p *parser) error {
 	if strings.IndexByte(string(user), 0) >= 0 || strings.IndexByte(string(pass), 0) >= 0 {
 		return bad("user name and password cannot hold NUL")
 	}
+	if len(user) == 0 || len(pass) == 0 { // SASL PLAIN has no words for it (RFC 4616 section 2)
+		return c.loginFailed(ctx, mail.ErrCredentials)
+	}
 	response := append(append(append([]byte{0}, user...), 0), pass...)
 	x, err := c.startAuth(ctx, "PLAIN")
 	if err == nil {

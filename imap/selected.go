@@ -231,14 +231,26 @@ func (c *conn) fetchHead(b []byte, seq int, uid UID) []byte {
 	return append(b, " FETCH ("...)
 }
 
+// tellsUID reports whether a FETCH has the UID among its items: after a UID command, and after ENABLE QRESYNC always, as clients of
+// RFC 7162 expect; UIDONLY has it in front.
+func (c *conn) tellsUID(uid bool) bool {
+	return (uid || c.mode&modeQresync != 0) && c.mode&modeUIDOnly == 0
+}
+
+// fetchHeadUID begins a FETCH that nobody named the items of.
+func (c *conn) fetchHeadUID(b []byte, seq int, ch *FlagChange, uid bool) []byte {
+	b = c.fetchHead(b, seq, ch.UID)
+	if !c.tellsUID(uid) {
+		return b
+	}
+	b = append(b, "UID "...)
+	b = strconv.AppendUint(b, uint64(ch.UID), 10)
+	return append(b, ' ')
+}
+
 // fetchFlags writes a FETCH with flags.
 func (c *conn) fetchFlags(seq int, ch *FlagChange, uid bool) {
-	b := c.fetchHead(c.out, seq, ch.UID)
-	if uid && c.mode&modeUIDOnly == 0 {
-		b = append(b, "UID "...)
-		b = strconv.AppendUint(b, uint64(ch.UID), 10)
-		b = append(b, ' ')
-	}
+	b := c.fetchHeadUID(c.out, seq, ch, uid)
 	if c.mode&modeCondstore != 0 {
 		b = append(b, "MODSEQ ("...)
 		b = strconv.AppendUint(b, uint64(ch.ModSeq), 10)

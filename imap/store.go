@@ -51,8 +51,8 @@ func (c *conn) cmdStore(ctx context.Context, p *parser, uid bool) error {
 		c.code, c.text = "MODIFIED "+c.asNumbers(res.Modified, uid).String(), "some messages had changed"
 		return c.spill()
 	}
-	if !uid && len(res.Stored)+res.Modified.Len() < uids.Len() { // RFC 5530
-		return no("EXPUNGEISSUED", "some of the messages are gone")
+	if !uid && len(res.Stored)+res.Modified.Len() < uids.Len() { // RFC 5530 section 3; who asks for the rest has it
+		c.code, c.text = "EXPUNGEISSUED", "some of the messages are gone"
 	}
 	return c.spill()
 }
@@ -205,12 +205,7 @@ func (c *conn) cmdUIDExpunge(ctx context.Context, p *parser) error {
 
 // fetchModSeq tells the new mod-sequence of a silent STORE (RFC 7162 section 3.1.3).
 func (c *conn) fetchModSeq(seq int, ch *FlagChange, uid bool) {
-	b := c.fetchHead(c.out, seq, ch.UID)
-	if uid && c.mode&modeUIDOnly == 0 {
-		b = append(b, "UID "...)
-		b = strconv.AppendUint(b, uint64(ch.UID), 10)
-		b = append(b, ' ')
-	}
+	b := c.fetchHeadUID(c.out, seq, ch, uid)
 	b = append(b, "MODSEQ ("...)
 	b = strconv.AppendUint(b, uint64(ch.ModSeq), 10)
 	c.out = append(b, "))\r\n"...)
