@@ -86,6 +86,7 @@ var (
 	_ mail.Receiver    = (*receiver)(nil)
 	_ mail.Transaction = (*transaction)(nil)
 	_ mail.Preparer    = (*transaction)(nil)
+	_ mail.Settler     = (*transaction)(nil)
 )
 
 // Check is of mail.Checker.

@@ -19,7 +19,7 @@ type suspect struct {
 	to        mail.Address
 	folder    string // where it would go
 	opinion   Opinion
-	done      bool // the content was judged too
+	done      bool // the content was judged too, or will not be
 	promised  bool // not judged if the content proves whose it is
 }
 
@@ -169,13 +169,15 @@ func contains(nets []netip.Prefix, ip netip.Addr) bool {
 
 // read begins the readings, when the content begins.
 func (t *transaction) read(ctx context.Context) {
-	if t.began || len(t.suspects) == 0 {
+	if t.began || !t.doubts() {
 		return
 	}
 	t.began = true
 	if len(t.c.Readers) > 0 {
 		for i := range t.suspects {
-			t.m.To = append(t.m.To, t.suspects[i].to)
+			if !t.suspects[i].done {
+				t.m.To = append(t.m.To, t.suspects[i].to)
+			}
 		}
 	}
 	for _, r := range t.c.Readers {
@@ -259,15 +261,10 @@ func (t *transaction) sentenceOne(ctx context.Context, ss []suspect, reply *mail
 	}
 	var junk []mail.Target // what is to be filed as junk, and what we think of the rest
 	for i := range ss {
-		s := &ss[i]
-		target := mail.Target{Address: s.to}
-		if !refuse && s.folder == "" && !(s.promised && signed) && over(s.opinion.Score, th.Junk) {
-			target.Folder = JunkFolder
+		if refuse || later {
+			break
 		}
-		if len(s.opinion.Reasons)+len(s.opinion.Fields) > 0 {
-			target.Note = s.opinion.note(target.Folder != "")
-		}
-		if !refuse && !later && (target.Folder != "" || target.Note != "") {
+		if target := t.target(&ss[i]); target.Folder != "" || target.Note != "" {
 			junk = append(junk, target)
 		}
 	}

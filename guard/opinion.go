@@ -111,6 +111,13 @@ type Reader interface {
 	Read(ctx context.Context, m *Message) (Reading, error)
 }
 
+// A Chooser is a Reader that knows before the content whether it will have anything to say about a message to an account. Where
+// no Reader wants to, the verdict is said at RCPT, and in a house that is split the content does not travel to the guard.
+type Chooser interface {
+	// Wants is asked at RCPT, as quickly as a Judge. That it cannot be known is true.
+	Wants(ctx context.Context, m *Message, to mail.Address) bool
+}
+
 // Reading is one message on its way through a Reader. It belongs to one goroutine.
 type Reading interface {
 	// Write takes the content as mail.Transaction has it. After an error nothing more is asked of this reading.

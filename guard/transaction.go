@@ -79,6 +79,7 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 	if r.Folder != "" {
 		r.Targets = inFolder(res.Targets, r.Folder)
 	}
+	t.conclude(ctx, r)
 	t.accepted++
 	t.recipients = append(t.recipients, accepted{r.Address, len(res.Targets)})
 	return nil

@@ -56,6 +56,14 @@ type Amender interface {
 	Amend(i int, folder string, drop bool) error
 }
 
+// A Settler is a Transaction that keeps nothing, such as a guard's, and may have said its last word before the content.
+type Settler interface {
+	// Settled is asked when all recipients are known. True: their Targets hold the last word on each, and nothing that follows
+	// can change it, so Trace and Write may be left out. Commit then only tells that the message goes on; its replies
+	// mean nothing, and may be given before the other side has heard of it.
+	Settled() bool
+}
+
 // DoorFunc is a function as a Door.
 type DoorFunc func(ctx context.Context, s *Session) (Receiver, error)
 

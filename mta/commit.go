@@ -37,6 +37,10 @@ func (t *transaction) commit(ctx context.Context) ([]mail.Reply, error) {
 // is put off puts off the message: nothing was taken yet, so nothing can double.
 func (t *transaction) judge(ctx context.Context) error {
 	verdicts, err := t.guard.Commit(ctx)
+	if t.settled { // it keeps nothing, and what it has said holds, whether it hears of this or not
+		t.use()
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -58,6 +62,12 @@ func (t *transaction) judge(ctx context.Context) error {
 			rec.refused = &v
 		}
 	}
+	t.use()
+	return nil
+}
+
+// use finds the targets that nobody wants any more.
+func (t *transaction) use() {
 	for i := range t.targets {
 		t.targets[i].unused = true
 	}
@@ -68,7 +78,6 @@ func (t *transaction) judge(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
 }
 
 // refile follows a last word that names folders. Addresses were settled at RCPT: the content has gone there.

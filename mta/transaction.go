@@ -26,6 +26,7 @@ type transaction struct {
 	fields        []mail.Field // added by those in front of us
 	mailboxFields []mail.Field // for those alone who get it here
 	started       bool         // content has begun
+	settled       bool         // the guard has said its last word, and wants no content
 	hops          hopCounter
 	spool         *spool.Buffer // a copy, if some target may owe what another took or must be asked anew
 	size          int64
@@ -179,6 +180,8 @@ func (t *transaction) start() {
 		return
 	}
 	t.started = true
+	s, ok := t.guard.(mail.Settler)
+	t.settled = ok && s.Settled()
 	for _, tx := range t.open() {
 		tx.Trace(t.received())
 		tx.Trace(t.fields...)
@@ -199,7 +202,10 @@ func (t *transaction) received() mail.Field {
 
 // open lists the transactions that are under way and well.
 func (t *transaction) open() []mail.Transaction {
-	txs := append(make([]mail.Transaction, 0, 3), t.guard)
+	txs := make([]mail.Transaction, 0, 3)
+	if !t.settled {
+		txs = append(txs, t.guard)
+	}
 	for _, p := range []*part{&t.mailbox, &t.queue} {
 		if p.tx != nil && p.err == nil {
 			txs = append(txs, p.tx)
@@ -213,8 +219,10 @@ func (t *transaction) Write(p []byte) (int, error) {
 	t.start()
 	t.hops.write(p)
 	t.size += int64(len(p))
-	if _, err := t.guard.Write(p); err != nil {
-		return 0, err
+	if !t.settled {
+		if _, err := t.guard.Write(p); err != nil {
+			return 0, err
+		}
 	}
 	for _, part := range []*part{&t.mailbox, &t.queue} {
 		if part.tx == nil || part.err != nil {
@@ -249,8 +257,12 @@ func (p *part) failed() bool { return p.tx == nil || p.err != nil }
 
 // Abort gives the message up everywhere.
 func (t *transaction) Abort() error {
+	txs := t.open()
+	if t.settled {
+		txs = append(txs, t.guard)
+	}
 	var errs []error
-	for _, tx := range t.open() {
+	for _, tx := range txs {
 		errs = append(errs, tx.Abort())
 	}
 	if t.spool != nil {

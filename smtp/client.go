@@ -28,6 +28,7 @@ type Client struct {
 	dirty  bool  // a transaction of the past is still open on the other side
 	broken error // why the connection is of no more use
 	sent   int   // transactions
+	owed   int   // replies that nobody has waited for: they come before the next
 	used   time.Time
 }
 
@@ -265,6 +266,9 @@ func (c *Client) read(timeout time.Duration) (*mail.Reply, error) {
 	}
 	c.w.readTimeout, c.w.writeTimeout = timeout, timeout
 	r, err := c.w.readReply(or(c.d.MaxReplyLines, 512), or(c.d.MaxReplyOctets, 4096))
+	for ; err == nil && c.owed > 0 && r.Code != 421; c.owed-- {
+		r, err = c.w.readReply(or(c.d.MaxReplyLines, 512), or(c.d.MaxReplyOctets, 4096))
+	}
 	if err != nil {
 		c.broken = err
 		return nil, err

@@ -61,6 +61,7 @@
 //	250 2.1.0 OK [XAMEND] [XPREPARE]        the answer to MAIL: what the transaction can (mail.Amender, mail.Preparer)
 //	XAMEND n [XFOLDER=name] [XDROP]         the last word on the n-th accepted recipient, until the content ends
 //	XFOUND name:value;...                   facts that became known with the content, until it ends (see latefacts.go)
+//	MAIL FROM:<...> XSETTLED                say in the answers to RCPT whether the last word was said (see settled.go)
 //	XPREPARE                                do all but the final step; BDAT 0 LAST commits (see lastword.go)
 //	251 2.1.5 <path>[;folder=NAME]...       the answer where a recipient goes elsewhere (mail.FormatTargets)
 //

@@ -26,7 +26,8 @@ const trustedHello = `
 	S: 250-XTRACE
 	S: 250-XAMEND
 	S: 250-XPREPARE
-	S: 250 XFOUND
+	S: 250-XFOUND
+	S: 250 XSETTLED
 	C: XFOUND f.dkim:pass
 	S: 503 RCPT first
 	C: XAMEND 0

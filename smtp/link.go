@@ -260,6 +260,9 @@ func (c *Client) mailFrom(ctx context.Context, s *mail.Session, from *mail.Sende
 	if refusal != nil {
 		return refusal, nil, nil
 	}
+	if c.d.Trusted && c.ext.Has(wordSettled) {
+		line += " " + wordSettled
+	}
 	done := c.begin(ctx)
 	reset := c.dirty
 	if reset {

@@ -34,6 +34,7 @@ type linkTx struct {
 	first    *mail.Sender  // MAIL waits for the first RCPT and goes with it; nil: it has gone
 	refused  *mail.Reply   // by which MAIL was answered then
 	can      abilities
+	settled  bool        // the peer has said its last word
 	plain    *plainWatch // looks whether SMTPUTF8 is needed, which the peer does not have; nil: it is all the same
 }
 
@@ -58,6 +59,7 @@ func (tx *linkTx) Recipient(ctx context.Context, r *mail.Recipient) error {
 	if !reply.Positive() {
 		return passOn(reply)
 	}
+	tx.heard(reply)
 	tx.accepted++
 	if t := tx.c.targets(reply); t != nil {
 		r.Targets = t
@@ -288,6 +290,9 @@ func (tx *linkTx) Commit(ctx context.Context) ([]mail.Reply, error) {
 	defer tx.leave()
 	if err := tx.ready(); err != nil {
 		return nil, err
+	}
+	if tx.unasked() {
+		return tx.tell(ctx)
 	}
 	var replies []mail.Reply
 	sent := false

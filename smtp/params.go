@@ -41,8 +41,9 @@ func (p *rules) has(e Extension) bool { return p.ext&e != 0 }
 
 // mailParams is what MAIL may carry beyond mail.Sender, between our own rooms.
 type mailParams struct {
-	facts string // XFACTS, decoded as far as xtext; "" if not given
-	trace int    // XTRACE, octets
+	facts  string // XFACTS, decoded as far as xtext; "" if not given
+	trace  int    // XTRACE, octets
+	settle bool   // XSETTLED: the peer wants to be told
 }
 
 func syntax(text string) *mail.Reply { return mail.NewReply(501, mail.Enhanced{5, 5, 4}, text) }
@@ -171,6 +172,9 @@ func mailParam(from *mail.Sender, extra *mailParams, ru *rules, k, v string, has
 			return syntax("XTRACE must be a number of octets within the limit")
 		}
 		extra.trace = int(n)
+	case k == wordSettled && ru.trusted:
+		extra.settle = true
+		return noValue(k, has)
 	case contains(ru.mail, k):
 		from.Params = append(from.Params, mail.Param{Keyword: k, Value: v, HasValue: has})
 	default:

@@ -170,7 +170,7 @@ func (ses *session) keywords(mechs []string) []string {
 			"XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE")
 	}
 	if ses.s.Trusted {
-		list = append(list, "XFACTS", "XDELIVERY", "XFOLDER", "XFAILED", "XTRACE", "XAMEND", "XPREPARE", "XFOUND")
+		list = append(list, "XFACTS", "XDELIVERY", "XFOLDER", "XFAILED", "XTRACE", wordAmend, wordPrepare, wordFound, wordSettled)
 	}
 	return append(list, ses.srv.Keywords...)
 }
@@ -242,7 +242,7 @@ func (ses *session) mail(a *action) {
 		ses.refuse(mail.AsReply(err))
 		return
 	}
-	ses.tx, ses.txs, ses.trace = tx, s, a.extra.trace
+	ses.tx, ses.txs, ses.trace, ses.settles = tx, s, a.extra.trace, a.extra.settle
 	ses.st.began(&a.from, &a.extra)
 	ses.reply(ses.canDo(tx))
 }
@@ -277,11 +277,15 @@ func (ses *session) rcpt(r *mail.Recipient) {
 		return
 	}
 	ses.st.added()
-	if ses.s.Trusted && len(r.Targets) > 0 {
-		ses.reply(&mail.Reply{Code: 251, Enhanced: mail.Enhanced{2, 1, 5}, Text: mail.FormatTargets(r.Targets)})
-		return
+	settled := ses.settled()
+	switch {
+	case ses.s.Trusted && len(r.Targets) > 0:
+		ses.reply(&mail.Reply{Code: 251, Enhanced: mail.Enhanced{2, 1, 5}, Text: settled + mail.FormatTargets(r.Targets)})
+	case settled != "":
+		ses.reply(&mail.Reply{Code: replyRcptOK.Code, Enhanced: replyRcptOK.Enhanced, Text: settled + replyRcptOK.Text})
+	default:
+		ses.reply(&replyRcptOK)
 	}
-	ses.reply(&replyRcptOK)
 }
 
 func (ses *session) custom(a *action) {

@@ -364,7 +364,8 @@ func TestDialogues(t *testing.T) {
 			S: 250-XTRACE
 			S: 250-XAMEND
 			S: 250-XPREPARE
-			S: 250 XFOUND
+			S: 250-XFOUND
+	S: 250 XSETTLED
 			C: MAIL FROM:<> XTRACE=17
 			S: 250 OK
 			C: RCPT TO:<moved@d.test> XDELIVERY=1 XFOLDER=Junk

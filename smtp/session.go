@@ -39,6 +39,7 @@ type session struct {
 	txs      *mail.Session // what the transaction was begun with
 	lines    lineChecker
 	nuls     nulChecker
+	settles  bool   // the peer wants to hear of mail.Settler
 	trace    int    // octets of trace still to come in front of the content
 	prefix   []byte // and what came
 	got      int64  // content octets

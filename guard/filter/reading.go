@@ -10,6 +10,22 @@ import (
 	"github.com/samotop/samotop/mail"
 )
 
+var _ guard.Chooser = (*Filter)(nil)
+
+// Wants is of guard.Chooser.
+func (f *Filter) Wants(ctx context.Context, _ *guard.Message, to mail.Address) bool {
+	shared, err := f.sumsOf(ctx, Shared)
+	if err != nil || f.knows(shared, shared) {
+		return true
+	}
+	owner, err := f.c.Owner(ctx, to)
+	if err != nil {
+		return true
+	}
+	own, err := f.sumsOf(ctx, owner)
+	return err != nil || f.knows(own, shared)
+}
+
 // Read is of guard.Reader. While too little was learned by all and by each recipient, there is nothing to be said, and
 // the content is not looked at.
 func (f *Filter) Read(ctx context.Context, m *guard.Message) (guard.Reading, error) {
