@@ -106,6 +106,9 @@ func run(ctx context.Context, args []string, e *env) int {
 		_, _ = p.Parse([]string{"--help"}) // only to print it
 		return exitUsage
 	}
+	if args[0] == "help" { // as people type it
+		args = append(args[1:len(args):len(args)], "--help")
+	}
 	k, err := p.Parse(args)
 	if exited { // --help was shown
 		return exitDone
