@@ -105,9 +105,9 @@ func (s *selected) matchRow(ctx context.Context, c *columns, r *columnRow, m *im
 
 // sortItem is one message of a SORT: the beginning of its first key, so that most comparisons end there.
 type sortItem struct {
-	first uint64
-	row   int32
-	uid   uid
+	first, second uint64 // octets of a text, or a number
+	row           int32
+	uid           uid
 }
 
 // ordering is what SORT and THREAD work on: the rows of the messages found, in order of UID.
@@ -239,7 +239,8 @@ func (s *selected) sortSet(ctx context.Context, set imap.UIDSet, keys []imap.Sor
 		values := o.values(keys, needKeys)
 		items := make([]sortItem, len(o.rows))
 		for i := range items {
-			items[i] = sortItem{values[0].first(i), int32(i), o.rows[i].uid}
+			items[i] = sortItem{row: int32(i), uid: o.rows[i].uid}
+			items[i].first, items[i].second = values[0].first(i)
 		}
 		if values[0].texts == nil {
 			values = values[1:] // the first is told by the items
@@ -247,6 +248,9 @@ func (s *selected) sortSet(ctx context.Context, set imap.UIDSet, keys []imap.Sor
 		slices.SortFunc(items, func(a, b sortItem) int {
 			if a.first != b.first {
 				return cmp.Compare(a.first, b.first)
+			}
+			if a.second != b.second {
+				return cmp.Compare(a.second, b.second)
 			}
 			for n := range values {
 				if d := values[n].compare(int(a.row), int(b.row)); d != 0 {
@@ -304,19 +308,19 @@ func (o *ordering) values(keys []imap.SortKey, needKeys bool) []sortValues {
 	return list
 }
 
-// first is a number that orders as the values do, as far as it reaches.
-func (v *sortValues) first(i int) (n uint64) {
+// first is two numbers that order as the values do, as far as they reach.
+func (v *sortValues) first(i int) (n, more uint64) {
 	if v.texts != nil {
-		var b [8]byte
+		var b [16]byte
 		copy(b[:], v.texts[i])
-		n = binary.BigEndian.Uint64(b[:])
+		n, more = binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])
 	} else {
 		n = uint64(v.numbers[i]) ^ 1<<63
 	}
 	if v.reverse {
-		n = ^n
+		n, more = ^n, ^more
 	}
-	return n
+	return n, more
 }
 
 func (v *sortValues) compare(i, j int) (d int) {
