@@ -127,6 +127,7 @@ type Changes struct {
 	UIDNext  UID
 	Gone     bool   // the mailbox was deleted, may not be read any more, or its UIDVALIDITY changed
 	Rights   string // as in Snapshot
+	NewKeys  bool   // the access keys of the mailbox were reset by its owner, whose session this is, since the last call (RFC 4467 section 7)
 }
 
 // FlagChange is the present state of a message whose flags changed.

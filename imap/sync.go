@@ -35,6 +35,10 @@ func (c *conn) sync(ctx context.Context, expunges bool) error {
 		c.begin()
 		c.tellNewRights(ch.Rights)
 	}
+	if ch.NewKeys && c.offersURLAuth() { // RFC 4467 section 7, RESETKEY
+		c.begin()
+		c.say("* OK [URLMECH ", mechInternal, "] the access keys were reset")
+	}
 	if !want.messages {
 		v.known = v.known[:0]
 		return nil

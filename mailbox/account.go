@@ -72,6 +72,7 @@ type chunkEdit struct {
 // live is what the sessions that selected a mailbox share.
 type live struct {
 	modseq   atomic.Uint64 // durable
+	resets   atomic.Uint32 // of access keys (RFC 4467)
 	sessions map[*selected]struct{}
 }
 
@@ -217,6 +218,18 @@ func (a *account) announce(m boxID, at modSeq) {
 		select {
 		case s.notify <- struct{}{}:
 		default:
+		}
+	}
+}
+
+// announceReset tells the owner's sessions of a mailbox, of all for 0, that access keys were reset.
+func (a *account) announceReset(m boxID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, l := range a.live {
+		if m == 0 || m == id {
+			l.resets.Add(1)
+			a.announce(id, 0)
 		}
 	}
 }

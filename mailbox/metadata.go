@@ -197,21 +197,11 @@ func (p *part) existing(ctx context.Context, r store.Reader, name string) (*box,
 // ResetURLKey replaces the key of a mailbox, or removes all of the account.
 func (v *view) ResetURLKey(ctx context.Context, mailbox string) error {
 	if mailbox == "" {
-		return v.change(ctx, func(p *part, r store.Reader) error {
-			prefix := p.c.ar.accountKey(kindURLKey, p.id)
-			for k := range p.account.pend {
-				if strings.HasPrefix(k, string(prefix)) {
-					p.delete([]byte(k))
-				}
-			}
-			for kv, err := range r.Scan(ctx, prefix, after(prefix), false) {
-				if err != nil {
-					return err
-				}
-				p.delete(p.c.ar.copyOf(kv.Key))
-			}
-			return nil
-		})
+		err := v.change(ctx, func(p *part, r store.Reader) error { return dropURLKeys(ctx, p, r) })
+		if err == nil {
+			v.account.announceReset(0)
+		}
+		return err
 	}
 	g, name, err := v.at(ctx, mailbox)
 	if err == nil && g != v {
@@ -220,13 +210,36 @@ func (v *view) ResetURLKey(ctx context.Context, mailbox string) error {
 	if err != nil {
 		return err
 	}
-	return v.change(ctx, func(p *part, r store.Reader) error {
+	var id boxID
+	err = v.change(ctx, func(p *part, r store.Reader) error {
 		b, err := p.existing(ctx, r, name)
 		if err == nil {
+			id = b.id
 			p.put(p.c.ar.boxKey(kindURLKey, p.id, b.id), appendURLRow(nil, p.modseq()))
 		}
 		return err
 	})
+	if err == nil {
+		v.account.announceReset(id)
+	}
+	return err
+}
+
+// dropURLKeys removes the access keys of all mailboxes of an account.
+func dropURLKeys(ctx context.Context, p *part, r store.Reader) error {
+	prefix := p.c.ar.accountKey(kindURLKey, p.id)
+	for k := range p.account.pend {
+		if strings.HasPrefix(k, string(prefix)) {
+			p.delete([]byte(k))
+		}
+	}
+	for kv, err := range r.Scan(ctx, prefix, after(prefix), false) {
+		if err != nil {
+			return err
+		}
+		p.delete(p.c.ar.copyOf(kv.Key))
+	}
+	return nil
 }
 
 // Owner opens the account of another user, for a URL of his.

@@ -135,6 +135,53 @@ func TestURLKeys(t *testing.T) {
 	}
 }
 
+// TestURLKeysReset: the owner's other sessions hear once that keys were reset, and find the new ones at once (RFC 4467 section 7).
+func TestURLKeysReset(t *testing.T) {
+	ctx := context.Background()
+	m := newBox(t, Config{})
+	here, there := login(t, m, 1), login(t, m, 1)
+	inbox, snap := choose(t, there, "INBOX")
+	sent, sentSnap := choose(t, there, "Sent")
+	told := func(box imap.Mailbox, since imap.ModSeq) bool {
+		t.Helper()
+		ch, err := box.Changes(ctx, since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ch.NewKeys
+	}
+	before, err := there.(imap.URLKeys).URLKey(ctx, "INBOX", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		reset       string
+		inbox, sent bool
+	}{{"INBOX", true, false}, {"", true, true}} {
+		if err := here.(imap.URLKeys).ResetURLKey(ctx, c.reset); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-inbox.Notify():
+		default:
+			t.Errorf("%q: the other session was not woken", c.reset)
+		}
+		if now, err := there.(imap.URLKeys).URLKey(ctx, "INBOX", false); err != nil || bytes.Equal(now, before) {
+			t.Errorf("%q: the old key still holds there: %v", c.reset, err)
+		}
+		if a, b := told(inbox, snap.HighestModSeq), told(sent, sentSnap.HighestModSeq); a != c.inbox || b != c.sent {
+			t.Errorf("%q: INBOX was told %v, Sent %v", c.reset, a, b)
+		}
+		if told(inbox, snap.HighestModSeq) {
+			t.Errorf("%q: told twice", c.reset)
+		}
+	}
+	late, snap := choose(t, here, "INBOX")
+	if told(late, snap.HighestModSeq) {
+		t.Error("a session is told what happened before it came")
+	}
+}
+
 func TestWatch(t *testing.T) {
 	ctx := context.Background()
 	m := newBox(t, Config{Limits: Limits{WatchEvents: 4}})

@@ -21,6 +21,7 @@ type selected struct {
 	have     rights // what the session may do, as of the last look
 	notify   chan struct{}
 	live     *live
+	resets   uint32 // of live, that were told
 	closed   bool
 
 	checked modSeq // value of live.modseq at the last look
@@ -44,7 +45,7 @@ func (s *selected) attach() {
 		a.live[s.id] = l
 	}
 	l.sessions[s] = struct{}{}
-	s.live = l
+	s.live, s.resets = l, l.resets.Load()
 	s.looked = false
 }
 
@@ -203,7 +204,7 @@ func (s *selected) takeRecent(row *boxRow) uid {
 func (s *selected) Changes(ctx context.Context, since imap.ModSeq) (*imap.Changes, error) {
 	checked := s.live.modseq.Load()
 	if s.looked && checked == s.checked && modSeq(since) == s.lastS {
-		return &imap.Changes{ModSeq: since, UIDNext: imap.UID(s.lastUID), Rights: s.letters()}, nil
+		return &imap.Changes{ModSeq: since, UIDNext: imap.UID(s.lastUID), Rights: s.letters(), NewKeys: s.newKeys()}, nil
 	}
 	ch := &imap.Changes{}
 	err := s.m.eng.View(ctx, func(r store.Reader) error {
@@ -227,8 +228,18 @@ func (s *selected) Changes(ctx context.Context, since imap.ModSeq) (*imap.Change
 	if !ch.Gone {
 		s.checked, s.looked = checked, true
 		s.lastS, s.lastUID = modSeq(ch.ModSeq), uid(ch.UIDNext)
+		ch.NewKeys = s.newKeys()
 	}
 	return ch, nil
+}
+
+// newKeys tells once that access keys were reset.
+func (s *selected) newKeys() bool {
+	if s.guest != 0 || s.resets == s.live.resets.Load() {
+		return false
+	}
+	s.resets = s.live.resets.Load()
+	return true
 }
 
 // collect fills in what changed after since.

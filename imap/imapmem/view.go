@@ -15,6 +15,7 @@ type view struct {
 	box      *box
 	readOnly bool
 	news     chan struct{}
+	newKeys  bool // the client is to be told
 }
 
 var _ imap.Mailbox = (*view)(nil)
@@ -63,6 +64,7 @@ func (v *view) Changes(_ context.Context, since imap.ModSeq) (*imap.Changes, err
 	defer v.lock()()
 	b := v.box
 	ch := &imap.Changes{ModSeq: b.modseq, UIDNext: b.uidNext, Gone: b.deleted}
+	ch.NewKeys, v.newKeys = v.newKeys, false
 	if b.modseq <= since {
 		return ch, nil
 	}

@@ -85,6 +85,7 @@ func (a *account) ResetURLKey(_ context.Context, mailbox string) error {
 	if mailbox == "" {
 		for _, b := range a.user.boxes {
 			b.urlKey = nil
+			b.newKeys()
 		}
 		return nil
 	}
@@ -93,7 +94,16 @@ func (a *account) ResetURLKey(_ context.Context, mailbox string) error {
 		return err
 	}
 	b.urlKey = newKey()
+	b.newKeys()
 	return nil
+}
+
+// newKeys tells the sessions of a mailbox that its keys are others.
+func (b *box) newKeys() {
+	for v := range b.views {
+		v.newKeys = true
+	}
+	b.notify()
 }
 
 func newKey() []byte {
