@@ -8,7 +8,7 @@ import (
 
 // RecordArgs is journal/record, by which rooms of other processes tell their events.
 type RecordArgs struct {
-	Events []mail.Event `json:"events"`
+	Packed []byte `json:"packed"` // by PackEvents
 }
 
 // journalVerbs adds the verbs about the life of messages.
@@ -21,10 +21,7 @@ func (h *Handler) journalVerbs(t map[string]verb) {
 	}
 	if j := h.cfg.Record; j != nil {
 		t["journal/record"] = on(func(ctx context.Context, a RecordArgs, _ *sender) (any, error) {
-			for _, e := range a.Events {
-				j.Record(ctx, e)
-			}
-			return nil, nil
+			return nil, unpackEvents(a.Packed, func(e mail.Event) { j.Record(ctx, e) })
 		})
 	}
 }

@@ -159,9 +159,9 @@ func (r *remoteJournal) run(ctx context.Context) {
 
 func (r *remoteJournal) send(batch []mail.Event) {
 	for len(batch) > 0 {
-		n := min(len(batch), remoteJournalBatch)
+		packed, n := management.PackEvents(batch)
 		ctx, cancel := context.WithTimeout(context.Background(), remoteJournalTime)
-		err := r.client.Call(ctx, "journal/record", management.RecordArgs{Events: batch[:n]}, nil)
+		err := r.client.Call(ctx, "journal/record", management.RecordArgs{Packed: packed}, nil)
 		cancel()
 		if err != nil {
 			r.dropped.Add(int64(len(batch)))
