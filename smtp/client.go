@@ -30,6 +30,8 @@ type Client struct {
 	sent   int   // transactions
 	owed   int   // replies that nobody has waited for: they come before the next
 	used   time.Time
+	// spokeFor is the XCLIENT that was accepted last.
+	spokeFor string
 }
 
 // Dial connects and goes as far as EHLO, STARTTLS and AUTH. Network is "tcp", "tcp4", "tcp6" or "unix".

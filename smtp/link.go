@@ -34,6 +34,7 @@ type Link struct {
 	BackoffMin      time.Duration // after a failure to connect nobody tries again so soon; 0: 100 ms
 	BackoffMax      time.Duration // 0: 30 seconds
 	Patience        time.Duration // a transaction waits so long for a peer that is away; 0: not at all
+	AskOnly         bool          // a peer that is none of ours hears the envelope and gets no content: its answers to RCPT count
 
 	mu      sync.Mutex
 	slots   chan struct{}
@@ -208,6 +209,25 @@ func (r linkReceiver) Begin(ctx context.Context, s *mail.Session, from mail.Send
 		if err != nil {
 			l.give(nil)
 			return nil, unreachable(err)
+		}
+		if l.asks(c) {
+			reply, err := l.beginAsking(ctx, c, s, &from)
+			switch {
+			case err == nil && reply.Positive():
+				return askTx{&linkTx{l: l, c: c, ctx: ctx}}, nil
+			case err == nil && reply.Code != 421:
+				l.give(c)
+				return nil, passOn(reply)
+			}
+			c.Close()
+			if err == nil {
+				err = &ReplyError{"MAIL", reply}
+			}
+			if !reused || ctx.Err() != nil {
+				l.give(nil)
+				return nil, unreachable(err)
+			}
+			continue
 		}
 		if can := l.known(&from); can.known && c.d.Trusted && c.ext.Has("PIPELINING") {
 			tx := newLinkTx(ctx, l, c, s)

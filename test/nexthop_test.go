@@ -68,6 +68,11 @@ service lmtp {
 // startDovecot runs a Dovecot that takes mail by LMTP, from a socket and from a port, for carol and dave.
 func startDovecot(t *testing.T) (f *foreign, port string) {
 	t.Helper()
+	return startDovecotWith(t, dovecotBehind)
+}
+
+func startDovecotWith(t *testing.T, conf string) (f *foreign, port string) {
+	t.Helper()
 	dovecot := rootOnly(t, "dovecot")
 	if _, err := os.Stat("/usr/lib/dovecot/lmtp"); err != nil {
 		t.Skip("Dovecot's LMTP server is not installed: apt-get install dovecot-lmtpd")
@@ -80,7 +85,7 @@ func startDovecot(t *testing.T) (f *foreign, port string) {
 		t.Fatal(err)
 	}
 	f.write("users", "carol:{PLAIN}x::::::\ndave:{PLAIN}x::::::\n")
-	f.write("dovecot.conf", strings.NewReplacer("DIR", f.dir, "PORT", port).Replace(dovecotBehind))
+	f.write("dovecot.conf", strings.NewReplacer("DIR", f.dir, "PORT", port).Replace(conf))
 	f.start("unix", f.path("lmtp"), dovecot, "-F", "-c", f.path("dovecot.conf"))
 	return f, port
 }

@@ -136,7 +136,9 @@ func (h *House) openLinks() {
 		h.queueDoor = middleware.Again{SpoolDir: h.conf.RunPath("")}.Wrap(h.link("qm"))
 	}
 	if !h.has(Guard) && h.has(MTA) {
-		h.guardDoor = h.link("guard")
+		l := h.link("guard")
+		l.AskOnly = true // somebody else's server in its place keeps no mail
+		h.guardDoor = l
 	}
 }
 
