@@ -16,8 +16,8 @@ const module = "github.com/samotop/samotop"
 // ring gives each top folder its height; a package imports only rings below its own, and a library also other
 // libraries.
 var ring = map[string]int{
-	"mail":    0,
-	"message": 1, "smtp": 1, "imap": 1, "sasl": 1, "resolver": 1, "mailauth": 1, "mailtls": 1, "pop3": 1, "junk": 1,
+	"mail":   0,
+	"accept": 1, "message": 1, "smtp": 1, "imap": 1, "sasl": 1, "resolver": 1, "mailauth": 1, "mailtls": 1, "pop3": 1, "junk": 1,
 	"store":    2,
 	"accounts": 3, "guard": 3, "mailbox": 3, "mta": 3, "msa": 3, "qm": 3, "management": 3,
 	"internal": 4, ".": 4, "cmd": 5, "test": 5, "bench": 5,

@@ -210,7 +210,7 @@ func (c *conn) await(ctx context.Context) error {
 		if !errors.Is(err, errPoked) {
 			return err
 		}
-		if c.srv.isDraining() {
+		if c.srv.gate.Draining() {
 			return errDrain
 		}
 		if c.notify == nil {

@@ -23,7 +23,7 @@ func (c *conn) cmdIdle(ctx context.Context) error {
 		c.release()
 		err := c.fill(c.limits.IdleTimeout, true)
 		switch {
-		case errors.Is(err, errPoked) && c.srv.isDraining():
+		case errors.Is(err, errPoked) && c.srv.gate.Draining():
 			return bye("[UNAVAILABLE] server is stopping, please come back")
 		case errors.Is(err, errPoked):
 		case err != nil:
@@ -86,7 +86,7 @@ func (c *conn) watch(box, account <-chan struct{}, stop, over chan struct{}) {
 
 // unpoke forgets a poke that came too late, unless the server is stopping.
 func (c *conn) unpoke() {
-	if c.srv.isDraining() {
+	if c.srv.gate.Draining() {
 		return
 	}
 	c.mu.Lock()

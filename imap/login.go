@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/samotop/samotop/accept"
 	"github.com/samotop/samotop/mail"
 )
 
@@ -92,7 +93,7 @@ func (c *conn) offers(name string) bool {
 
 // plaintextLoopback: the peer is on this machine and the owner said that this is channel enough.
 func (c *conn) plaintextLoopback() bool {
-	return c.srv.PlaintextLoopback && c.sess.TLS == nil && ipOf(c.sess.RemoteAddr).IsLoopback()
+	return c.srv.PlaintextLoopback && c.sess.TLS == nil && accept.Address(c.sess.RemoteAddr).IsLoopback()
 }
 
 func (c *conn) loginAllowed() bool {

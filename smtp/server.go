@@ -5,12 +5,12 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/samotop/samotop/accept"
 	"github.com/samotop/samotop/mail"
 )
 
@@ -60,16 +60,10 @@ type Server struct {
 	ContentTimeout           time.Duration // whole content of one message; 0: 1 hour
 	SessionTimeout           time.Duration // no new command after it; 0: 1 hour
 
-	mu       sync.Mutex
 	once     sync.Once
 	set      settings
-	draining atomic.Bool
-	down     bool
-	live     map[*session]struct{}
-	from     map[netip.Addr]int // live sessions by address
-	lns      map[*net.Listener]struct{}
-	accepted atomic.Int64  // connections, also those that are no session yet
-	empty    chan struct{} // closed when live is empty and down
+	gate     accept.Gate[*session]
+	accepted atomic.Int64 // connections, also those that are no session yet
 }
 
 // CommandFunc answers a command that the package does not know by itself.
@@ -141,10 +135,6 @@ func (s *Server) settle() {
 		if s.set.door == nil {
 			s.set.door = mail.Unassigned
 		}
-		s.live = make(map[*session]struct{})
-		s.from = make(map[netip.Addr]int)
-		s.lns = make(map[*net.Listener]struct{})
-		s.empty = make(chan struct{})
 	})
 }
 

@@ -180,7 +180,7 @@ func addrText(a net.Addr) string {
 // armed is asked after each read deadline was set. Shutdown first sets draining and then moves the deadline of an
 // idle session to the past; whichever came first, one of the two is seen.
 func (ses *session) armed() error {
-	if ses.idle.Load() && ses.srv.draining.Load() {
+	if ses.idle.Load() && ses.srv.gate.Draining() {
 		return errDraining
 	}
 	if err := ses.ctx.Err(); err != nil {
@@ -269,7 +269,7 @@ func (ses *session) maxLine() int {
 func (ses *session) readLine(max int) ([]byte, error) {
 	ses.idle.Store(ses.tx == nil)
 	ses.w.readTimeout, ses.w.until = ses.set.command, ses.s.Start.Add(ses.set.whole)
-	if ses.tx == nil && ses.srv.draining.Load() {
+	if ses.tx == nil && ses.srv.gate.Draining() {
 		return nil, errDraining
 	}
 	line, err := ses.w.line(max)
@@ -280,7 +280,7 @@ func (ses *session) readLine(max int) ([]byte, error) {
 // lost ends the session after a read that failed.
 func (ses *session) lost(err error) {
 	switch {
-	case ses.srv.draining.Load() && (errors.Is(err, errDraining) || isTimeout(err) && ses.tx == nil):
+	case ses.srv.gate.Draining() && (errors.Is(err, errDraining) || isTimeout(err) && ses.tx == nil):
 		ses.reply(mail.NewReply(421, mail.Enhanced{4, 3, 2}, "Service is stopping, please try again later"))
 		ses.err = errDraining
 	case isTimeout(err):
