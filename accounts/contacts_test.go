@@ -283,7 +283,7 @@ func FuzzNormalSender(f *testing.F) {
 	f.Fuzz(func(t *testing.T, local, domain string) {
 		a := mail.Address{Local: local, Domain: domain}
 		once := NormalSender(a, mail.Address{Local: "alice", Domain: "our.test"})
-		if len(once) > len(local)+2*len(domain)+300 {
+		if len(once) > 3*len(local)+2*len(domain)+300 { // a letter may be longer in lower case, and what is no letter is replaced
 			t.Errorf("%q grew to %q", a, once)
 		}
 	})

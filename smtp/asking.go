@@ -107,7 +107,10 @@ func clientLine(offered string, s *mail.Session) string {
 // askTx is a transaction without content.
 type askTx struct{ tx *linkTx }
 
-var _ mail.Transaction = askTx{}
+var (
+	_ mail.Transaction = askTx{}
+	_ mail.Settler     = askTx{}
+)
 
 // Recipient asks about the address alone.
 func (a askTx) Recipient(ctx context.Context, r *mail.Recipient) error {
@@ -147,5 +150,8 @@ func (a askTx) Commit(ctx context.Context) ([]mail.Reply, error) {
 	}
 	return replies, err
 }
+
+// Settled is of mail.Settler: the verdict is there.
+func (a askTx) Settled() bool { return a.tx.c != nil && a.tx.accepted > 0 }
 
 func (a askTx) Abort() error { return a.tx.Abort() }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -156,29 +157,36 @@ func (o *once) Accept() (net.Conn, error) {
 func (o *once) Close() error   { return nil }
 func (o *once) Addr() net.Addr { return &net.UnixAddr{} }
 
+// heard is a connection at whose other end all was said already.
+type heard struct {
+	net.Conn
+	r    *bytes.Reader
+	got  bytes.Buffer
+	done chan struct{}
+	once sync.Once
+}
+
+func (h *heard) Read(p []byte) (int, error)      { return h.r.Read(p) }
+func (h *heard) Write(p []byte) (int, error)     { return h.got.Write(p) }
+func (h *heard) SetDeadline(time.Time) error     { return nil }
+func (h *heard) SetReadDeadline(time.Time) error { return nil }
+func (h *heard) Close() error                    { h.once.Do(func() { close(h.done) }); return nil }
+
 func FuzzTalk(f *testing.F) {
 	f.Add([]byte(ask+"recipient=alice@example.org\n\n"), true)
 	f.Add([]byte("32:virtual_alias_maps a@example.org,"), false)
 	f.Fuzz(func(t *testing.T, raw []byte, policy bool) {
-		ours, theirs := net.Pipe()
-		var got bytes.Buffer
-		done := make(chan struct{})
-		go func() { io.Copy(&got, theirs); close(done) }()
-		go func() {
-			theirs.Write(raw)
-			theirs.SetReadDeadline(time.Now().Add(time.Second))
-			ours.SetReadDeadline(time.Now())
-		}()
+		c := &heard{r: bytes.NewReader(raw), done: make(chan struct{})}
 		door := mail.DoorFunc(func(context.Context, *mail.Session) (mail.Receiver, error) {
 			return nil, mail.NewReply(550, mail.Enhanced{5, 0, 0}, "no")
 		})
-		l := &once{conn: ours, done: done}
+		l := &once{conn: c, done: c.done}
 		if policy {
 			(&postfix.Policy{Door: door, IdleTime: time.Second}).Serve(t.Context(), l)
 		} else {
 			(&postfix.Maps{Lookup: func(context.Context, string, string) (string, bool, error) { return "", false, nil }, IdleTime: time.Second}).Serve(t.Context(), l)
 		}
-		for _, line := range strings.SplitAfter(got.String(), "\n\n") {
+		for _, line := range strings.SplitAfter(c.got.String(), "\n\n") {
 			if policy && line != "" && !strings.HasPrefix(line, "action=") {
 				t.Fatalf("%q", line)
 			}
