@@ -364,6 +364,10 @@ func (h *house) talk(port int) *conversation {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { c.Close() })
+	return h.conversation(c)
+}
+
+func (h *house) conversation(c net.Conn) *conversation {
 	c.SetDeadline(time.Now().Add(patience))
 	return &conversation{h.t, c, bufio.NewReader(c)}
 }

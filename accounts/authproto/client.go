@@ -52,6 +52,7 @@ var _ mail.Authenticator = (*Client)(nil)
 type mechanism struct {
 	name             string
 	plaintext, bound bool
+	certificate      bool // takes the certificate of the client
 }
 
 // Channel bindings that travel, in the order of preference.
@@ -83,6 +84,9 @@ func (c *Client) Mechanisms(s *mail.Session) []string {
 		if m.plaintext && !c.plaintextAllowed(s) {
 			continue
 		}
+		if m.name == external && (!m.certificate || shown(s) == nil) { // without telling who it is, there is no use
+			continue
+		}
 		if m.bound && c.canBind(s) && !strings.HasSuffix(m.name, "-PLUS") {
 			plus = append(plus, m.name+"-PLUS")
 		}
@@ -98,6 +102,14 @@ func (c *Client) plaintextAllowed(s *mail.Session) bool {
 func isLocal(a net.Addr) bool {
 	t, ok := a.(*net.TCPAddr)
 	return !ok && a != nil && a.Network() == "unix" || ok && t.IP.IsLoopback()
+}
+
+// shown is the certificate by which a client may log in, verified when it was shown; nil: there is none, or it is too large to be told.
+func shown(s *mail.Session) []byte {
+	if s.TLS == nil || len(s.TLS.VerifiedChains) == 0 || len(s.TLS.PeerCertificates) == 0 || len(s.TLS.PeerCertificates[0].Raw) > maxCertificateOctets {
+		return nil
+	}
+	return s.TLS.PeerCertificates[0].Raw
 }
 
 func (c *Client) canBind(s *mail.Session) bool {
@@ -247,6 +259,9 @@ func (x *exchange) authLine(response []byte) string {
 				param(cbind+kind, base64.StdEncoding.EncodeToString(data))
 			}
 		}
+	}
+	if leaf := shown(x.s); name == external && leaf != nil {
+		param(certificate, base64.StdEncoding.EncodeToString(leaf))
 	}
 	if response != nil { // by definition the last parameter
 		b.WriteString("\tresp=" + base64.StdEncoding.EncodeToString(response))

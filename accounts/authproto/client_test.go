@@ -36,8 +36,8 @@ func room(t *testing.T) *Client {
 	if _, err := a.AddAccount(ctx, "alice@example.test", accounts.Options{Password: "pencil"}); err != nil {
 		t.Fatal(err)
 	}
-	auth := sasl.New(sasl.Config{Credentials: a, Secret: a.Secret(), PlaintextLoopback: true, Channel: Channel})
-	dial := start(t, &Server{Auth: auth, Bound: true})
+	auth := sasl.New(sasl.Config{Credentials: a, Secret: a.Secret(), PlaintextLoopback: true, Channel: Channel, Certificates: a})
+	dial := start(t, &Server{Auth: auth, Bound: true, Certificates: true})
 	c := &Client{Dial: func(context.Context) (net.Conn, error) { return dial().Conn, nil }}
 	t.Cleanup(func() { c.Close() })
 	return c
@@ -252,4 +252,65 @@ func FuzzClient(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestClientCertificate: who has shown a certificate that was verified may log in with it; others are not offered EXTERNAL.
+func TestClientCertificate(t *testing.T) {
+	c := room(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := func(octets int, addresses ...string) *x509.Certificate {
+		t.Helper()
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), EmailAddresses: addresses, SubjectKeyId: make([]byte, octets)}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return leaf
+	}
+	alice := certificate(0, "alice@example.test")
+	for name, x := range map[string]struct {
+		leaf     *x509.Certificate
+		verified bool
+		offered  bool
+		want     error
+	}{
+		"alice's":      {alice, true, true, nil},
+		"not verified": {alice, false, false, nil},
+		"none":         {nil, false, false, nil},
+		"a stranger's": {certificate(0, "carol@example.test"), true, true, mail.ErrCredentials},
+		"too large":    {certificate(maxCertificateOctets, "alice@example.test"), true, false, nil},
+	} {
+		state := &tls.ConnectionState{HandshakeComplete: true}
+		if x.leaf != nil {
+			state.PeerCertificates = []*x509.Certificate{x.leaf}
+		}
+		if x.verified {
+			state.VerifiedChains = [][]*x509.Certificate{{x.leaf}}
+		}
+		s := &mail.Session{ID: "s1", Service: "mailbox", TLS: state}
+		if offered := slices.Contains(c.Mechanisms(s), sasl.External); offered != x.offered {
+			t.Errorf("%s: offered %v", name, offered)
+		}
+		ex, err := c.Start(t.Context(), s, sasl.External)
+		if !x.offered {
+			if !errors.Is(err, mail.ErrMechanism) {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		_, done, err := ex.Next(t.Context(), []byte{})
+		if !errors.Is(err, x.want) || done != (x.want == nil) || done && ex.Identity().Account != "alice@example.test" {
+			t.Errorf("%s: %v %v %v", name, done, ex.Identity(), err)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package authproto
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"net"
@@ -78,6 +79,7 @@ func parseAuth(words []string) (a authLine, err error) {
 	}
 	a.id, a.mechanism = words[1], words[2]
 	var lip, rip, lport, rport string
+	var shown []byte
 	for i, w := range words[3:] {
 		name, value, _ := strings.Cut(w, "=")
 		switch name {
@@ -96,6 +98,8 @@ func parseAuth(words []string) (a authLine, err error) {
 		case "secured": // also secured=tls
 			state := secured
 			a.session.TLS = &state
+		case certificate:
+			shown = decode(value)
 		case "final-resp-ok":
 			a.finalInOK = true
 		default:
@@ -109,6 +113,9 @@ func parseAuth(words []string) (a authLine, err error) {
 			a.initial = decode(value)
 			a.malformed = a.initial == nil
 		}
+	}
+	if leaf, err := x509.ParseCertificate(shown); err == nil && a.session.TLS != nil {
+		a.session.TLS.PeerCertificates, a.session.TLS.VerifiedChains = []*x509.Certificate{leaf}, [][]*x509.Certificate{{leaf}}
 	}
 	a.session.LocalAddr, a.session.RemoteAddr = tcpAddr(lip, lport), tcpAddr(rip, rport)
 	return a, nil

@@ -79,6 +79,7 @@ func handshake(r *bufio.Reader) ([]mechanism, error) {
 			for _, flag := range words[2:] {
 				m.plaintext = m.plaintext || flag == "plaintext"
 				m.bound = m.bound || flag == flagBound
+				m.certificate = m.certificate || flag == flagCertificate
 			}
 			mechs = append(mechs, m)
 		case "DONE":

@@ -11,7 +11,9 @@
 // the socket is for trusted programs of this machine. It can only try passwords, at the pace the limiter allows. Several
 // requests of one connection run side by side. Lines, requests and connections are limited. In this version of the
 // protocol a channel cannot be bound; between our own rooms it can: the flag "channel-binding" of a SCRAM mechanism says
-// so, and parameters cbind-TYPE=BASE64 of AUTH bring the data of each type that the session has. Others ignore both.
+// so, and parameters cbind-TYPE=BASE64 of AUTH bring the data of each type that the session has. Likewise EXTERNAL, which is
+// private so that others do not offer it, with the flag "client-certificate": AUTH has cert=BASE64 then, the certificate
+// that the session's client has shown, verified by who asks. Others ignore all of it.
 package authproto
 
 import (
@@ -36,6 +38,7 @@ import (
 type Server struct {
 	Auth           mail.Authenticator
 	Bound          bool          // Auth binds channels by Channel: our own clients may offer -PLUS
+	Certificates   bool          // Auth knows client certificates: our own clients may offer EXTERNAL, and say which was shown
 	MaxConnections int           // 0: 256
 	MaxRequests    int           // of one connection at once; 0: 256
 	MaxLineOctets  int           // 0: 16384
@@ -120,6 +123,18 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 // flagBound says of a mechanism that its -PLUS variant is there too, for clients that send cbind-TYPE.
 const flagBound = "channel-binding"
 
+// external is the mechanism of client certificates.
+const external = "EXTERNAL"
+
+// flagCertificate says of EXTERNAL that it takes the client's certificate with AUTH.
+const flagCertificate = "client-certificate"
+
+// certificate is the name of the parameter, one of our own, that carries it.
+const certificate = "cert"
+
+// maxCertificateOctets is the largest certificate that travels.
+const maxCertificateOctets = 8 << 10
+
 // Channel returns the channel binding that a Client sent with AUTH, for the sasl.Config of the server's Auth.
 func Channel(s *mail.Session, kind string) ([]byte, bool) {
 	if s.TLS == nil || s.TLS.HandshakeComplete { // not known by hearsay
@@ -157,6 +172,9 @@ func (s *Server) greeting() (string, error) {
 			}
 		}
 		b.WriteByte('\n')
+	}
+	if s.Certificates {
+		b.WriteString("MECH\t" + external + "\tprivate\t" + flagCertificate + "\n")
 	}
 	fmt.Fprintf(&b, "SPID\t%d\nCUID\t%d\nCOOKIE\t%x\nDONE\n", os.Getpid(), s.connections.Add(1), cookie)
 	return b.String(), nil

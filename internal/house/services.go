@@ -223,7 +223,7 @@ func (h *House) imap(conf *tls.Config, auth mail.Authenticator) ([]planned, erro
 
 // auth lets Postfix, Exim or Dovecot on this machine ask who may log in.
 func (h *House) auth(_ *tls.Config, auth mail.Authenticator) ([]planned, error) {
-	srv := &authproto.Server{Auth: auth, Bound: true, Log: h.log.With("room", "accounts")}
+	srv := &authproto.Server{Auth: auth, Bound: true, Certificates: h.certificates() != nil, Log: h.log.With("room", "accounts")}
 	return []planned{{name: "auth", network: "unix", address: h.conf.RunPath(config.AuthSocket), mode: 0o660,
 		serve: srv.Serve, shutdown: func(context.Context) error { return nil }}}, nil // it ends with the context of Serve
 }
