@@ -46,10 +46,12 @@ func FormatTargets(ts []Target) string {
 // targetLineOctets keeps a line of the reply within RFC 5321 section 4.5.3.1.5, so that nobody breaks it where it must not.
 const targetLineOctets = 400
 
+var targetEscape = strings.NewReplacer(";", "+3B", "<", "+3C")
+
 // writeXtext writes a value, and a line break where the line has become too long: a line that does not begin with "<" goes on
 // with the value before. It returns where the present line begins.
 func writeXtext(b *strings.Builder, line int, s string) int {
-	s = strings.NewReplacer(";", "+3B", "<", "+3C").Replace(EncodeXtext(s))
+	s = targetEscape.Replace(EncodeXtext(s))
 	for s != "" {
 		n := min(len(s), max(1, targetLineOctets+50-(b.Len()-line)))
 		b.WriteString(s[:n])

@@ -28,6 +28,7 @@ type Client struct {
 	dirty  bool  // a transaction of the past is still open on the other side
 	broken error // why the connection is of no more use
 	sent   int   // transactions
+	most   int   // transactions that the server takes; 0: it does not say
 	owed   int   // replies that nobody has waited for: they come before the next
 	used   time.Time
 	// spokeFor is the XCLIENT that was accepted last.
@@ -142,7 +143,7 @@ func (c *Client) hello() error {
 	if r.Code != 250 {
 		return &ReplyError{verb, refusing(r)}
 	}
-	c.ext = Extensions{}
+	c.ext, c.most = Extensions{}, 0
 	lines := strings.Split(r.Text, "\n")
 	if name, _, _ := strings.Cut(lines[0], " "); name != "" {
 		c.name = name
@@ -154,6 +155,7 @@ func (c *Client) hello() error {
 		k, params, _ := strings.Cut(strings.TrimSpace(l), " ")
 		c.ext[strings.ToUpper(k)] = strings.TrimSpace(params)
 	}
+	c.most = c.limit("MAILMAX")
 	return nil
 }
 
@@ -306,7 +308,7 @@ func (c *Client) Err() error { return c.broken }
 func (c *Client) MaxRecipients() int { return c.limit("RCPTMAX") }
 
 // MaxTransactions returns how many transactions the server takes in one session (LIMITS MAILMAX), 0 if it does not say.
-func (c *Client) MaxTransactions() int { return c.limit("MAILMAX") }
+func (c *Client) MaxTransactions() int { return c.most }
 
 func (c *Client) limit(name string) int {
 	for _, w := range strings.Fields(c.ext["LIMITS"]) {

@@ -28,18 +28,16 @@ const usualFactsOctets = 400
 var errFacts = errors.New("XFACTS must be name:value;... with values in xtext")
 
 func encodeFacts(s *mail.Session) string {
-	var b strings.Builder
-	b.Grow(usualFactsOctets)
+	b := make([]byte, 0, usualFactsOctets)
 	put := func(name, value string) {
 		if value == "" {
 			return
 		}
-		if b.Len() > 0 {
-			b.WriteByte(';')
+		if len(b) > 0 {
+			b = append(b, ';')
 		}
-		b.WriteString(name)
-		b.WriteByte(':')
-		b.WriteString(factEscape.Replace(mail.EncodeXtext(value)))
+		b = append(append(b, name...), ':')
+		b = appendFactText(b, value)
 	}
 	put("id", s.ID)
 	put("addr", addrString(s.RemoteAddr))
@@ -62,16 +60,28 @@ func encodeFacts(s *mail.Session) string {
 	if !s.Start.IsZero() {
 		put("start", s.Start.UTC().Format(time.RFC3339Nano))
 	}
-	for i, f := range s.Facts {
-		if i == maxFacts {
-			break
+	for _, f := range s.Facts[:min(len(s.Facts), maxFacts)] {
+		if f.Value != "" {
+			name := appendFactText(make([]byte, 0, 64), f.Name)
+			put("f."+string(name), f.Value)
 		}
-		put("f."+factEscape.Replace(mail.EncodeXtext(f.Name)), f.Value)
 	}
-	return b.String()
+	return string(b)
 }
 
-var factEscape = strings.NewReplacer(";", "+3B", ":", "+3A")
+// appendFactText writes xtext (RFC 3461 section 4) in which the octets that part facts from each other are encoded too.
+func appendFactText(dst []byte, s string) []byte {
+	const digits = "0123456789ABCDEF"
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c < '!', c > '~', c == '+', c == '=', c == ';', c == ':':
+			dst = append(dst, '+', digits[c>>4], digits[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
 
 func addrString(a net.Addr) string {
 	if t, ok := a.(*net.TCPAddr); ok {

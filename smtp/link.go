@@ -36,14 +36,15 @@ type Link struct {
 	Patience        time.Duration // a transaction waits so long for a peer that is away; 0: not at all
 	AskOnly         bool          // a peer that is none of ours hears the envelope and gets no content: its answers to RCPT count
 
-	mu      sync.Mutex
-	slots   chan struct{}
-	idle    []*Client // the one used last at the end
-	wait    time.Duration
-	retryAt time.Time
-	lastErr error
-	closed  bool
-	can     [mail.BodyBinary + 1]abilities // of the transactions begun last, for each kind of content
+	mu       sync.Mutex
+	slots    chan struct{}
+	idle     []*Client // the one used last at the end
+	wait     time.Duration
+	retryAt  time.Time
+	lastErr  error
+	closed   bool
+	sweeping bool
+	can      [mail.BodyBinary + 1]abilities // of the transactions begun last, for each kind of content
 }
 
 var _ mail.Door = (*Link)(nil)
@@ -183,6 +184,7 @@ func (l *Link) give(c *Client) {
 		keep := c.broken == nil && !l.closed && c.sent < max && len(l.idle) < or(l.MaxIdle, 10)
 		if keep {
 			l.idle = append(l.idle, c)
+			l.unsent(c)
 		}
 		l.mu.Unlock()
 		if stale != nil {

@@ -292,7 +292,7 @@ func (tx *linkTx) Commit(ctx context.Context) ([]mail.Reply, error) {
 		return nil, err
 	}
 	if tx.unasked() {
-		return tx.tell(ctx)
+		return tx.tell()
 	}
 	var replies []mail.Reply
 	sent := false

@@ -27,11 +27,17 @@ func (tx prepareTx) Prepare(ctx context.Context) ([]mail.Reply, error) { return 
 func (tx bothTx) Prepare(ctx context.Context) ([]mail.Reply, error)    { return tx.prepare(ctx) }
 
 // abilities are what the peer said in its answer to MAIL.
-type abilities struct{ known, amends, prepares bool }
+type abilities struct {
+	known, amends, prepares bool
+	words                   string // that said so
+}
 
 // learn reads that answer and keeps it for the next transaction. The words go between chunks, so they need BDAT.
 func (l *Link) learn(c *Client, from *mail.Sender, answer *mail.Reply) abilities {
-	can := abilities{known: true}
+	if can := l.known(from); can.known && can.words == answer.Text {
+		return can
+	}
+	can := abilities{known: true, words: answer.Text}
 	if c.d.Trusted && c.ext.Has("CHUNKING") {
 		can.amends = c.ext.Has(wordAmend) && transactionCan(answer, wordAmend)
 		can.prepares = c.ext.Has(wordPrepare) && transactionCan(answer, wordPrepare)

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,8 +16,9 @@ import (
 //	RCPT TO:<...>
 //	251 2.1.5 XSETTLED <path>[;folder=NAME][;note=TEXT]...
 //
-// If the last of them had it, the client need not send the content: BDAT 0 LAST tells that the message goes on. It need not
-// wait for the answers to that either: they are read before those to what the connection carries next.
+// If the last of them had it, the client need not send the content: BDAT 0 LAST tells that the message goes on. A Link does not
+// wait for the answers to that, nor does it send it at once: it goes with what the connection carries next, or after
+// tellTime, and its answers are read before the next.
 
 const wordSettled = "XSETTLED"
 
@@ -46,26 +48,70 @@ func (tx *linkTx) unasked() bool {
 	return tx.Settled() && tx.n == 0 && !tx.started && !tx.prepared && len(tx.amends) == 0 && tx.c.ext.Has("CHUNKING")
 }
 
+// tellTime is how long what need not be known at once waits for company.
+const tellTime = 50 * time.Millisecond
+
 // tell ends a settled transaction. Its answers are owed.
-func (tx *linkTx) tell(ctx context.Context) ([]mail.Reply, error) {
-	err := tx.during(ctx, func() error {
-		c := tx.c
-		tx.lastWords()
-		c.put("BDAT 0 LAST")
-		c.w.writeTimeout = or(c.d.BlockTimeout, 3*time.Minute)
-		c.owed += tx.chunks + 1
-		if c.d.LMTP {
-			c.owed += tx.accepted - 1
-		}
-		tx.chunks, c.dirty = 0, false
-		return c.w.flush()
-	})
-	if err != nil {
-		return nil, err
+func (tx *linkTx) tell() ([]mail.Reply, error) {
+	c := tx.c
+	if c.broken != nil {
+		return nil, unreachable(c.broken)
 	}
+	tx.lastWords()
+	c.put("BDAT 0 LAST")
+	c.owed += tx.chunks + 1
+	if c.d.LMTP {
+		c.owed += tx.accepted - 1
+	}
+	tx.chunks, c.dirty = 0, false
 	replies := make([]mail.Reply, tx.accepted)
 	for i := range replies {
 		replies[i] = mail.OK()
 	}
 	return replies, nil
 }
+
+// unsent sees to it that what waits in an idle connection goes out; l.mu is held.
+func (l *Link) unsent(c *Client) {
+	if len(c.w.out) > 0 && !l.sweeping {
+		l.sweeping = true
+		time.AfterFunc(tellTime, l.sweep)
+	}
+}
+
+// sweep sends what waits in idle connections.
+func (l *Link) sweep() {
+	var full []*Client
+	l.mu.Lock()
+	l.sweeping = false
+	l.idle = slices.DeleteFunc(l.idle, func(c *Client) bool {
+		if len(c.w.out) == 0 {
+			return false
+		}
+		full = append(full, c)
+		return true
+	})
+	l.mu.Unlock()
+	for _, c := range full {
+		ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
+		used, done := c.used, c.begin(ctx)
+		c.w.writeTimeout = sweepTimeout
+		if err := done(c.w.flush()); err != nil {
+			c.broken = err
+		}
+		cancel()
+		c.used = used
+		l.mu.Lock()
+		keep := c.broken == nil && !l.closed
+		if keep {
+			at, _ := slices.BinarySearchFunc(l.idle, c, func(a, b *Client) int { return a.used.Compare(b.used) })
+			l.idle = slices.Insert(l.idle, at, c)
+		}
+		l.mu.Unlock()
+		if !keep {
+			c.Close()
+		}
+	}
+}
+
+const sweepTimeout = 5 * time.Second

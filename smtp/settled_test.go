@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/mail/mailtest"
@@ -99,10 +100,18 @@ func TestSettledLink(t *testing.T) {
 				}
 			}
 			sendSettled(t, link, 20, []string{"c@d.test"}) // what was told before it has arrived
+			if n := len(rec.Messages()) - before; n != 21 {
+				t.Fatalf("%d messages have arrived", n)
+			}
+			sendSettled(t, link, 21, []string{"s1@d.test"}) // this one with company that does not come
+			for end := time.Now().Add(20 * time.Second); len(rec.Messages())-before < 22 && time.Now().Before(end); {
+				time.Sleep(10 * time.Millisecond)
+			}
 			got := rec.Messages()[before:]
-			if len(got) != 21 {
+			if len(got) != 22 {
 				t.Fatalf("%d messages have arrived", len(got))
 			}
+			sendSettled(t, link, 22, []string{"c@d.test"}) // the connection serves on
 			for i, m := range got[:20] {
 				content, to := "", 2
 				if i%5 == 4 {
@@ -112,7 +121,7 @@ func TestSettledLink(t *testing.T) {
 					t.Errorf("message %d: %q to %d", i, m.Content, len(m.To))
 				}
 			}
-			if facts != strings.Repeat("pass ", 21) {
+			if facts != strings.Repeat("pass ", 23) {
 				t.Errorf("known at the end: %q", facts)
 			}
 			if conns != 1 {
