@@ -104,6 +104,11 @@ func (h *History) Send(s Sending) Allowance {
 	return a
 }
 
+// Wait returns when all that was kept is read.
+func (h *History) Wait(ctx context.Context) error {
+	return h.keeper.wait(ctx)
+}
+
 // Save writes what is not on disk yet.
 func (h *History) Save(ctx context.Context) error {
 	if h.keeper.engine == nil {

@@ -17,7 +17,8 @@ import (
 // Limits of the keeper.
 const (
 	keepInterval  = 30 * time.Second // what was counted since may be lost by a crash
-	keepRows      = 256              // of one batch
+	keepLook      = 10 * time.Millisecond
+	keepRows      = 256 // of one batch
 	loadPageRows  = 1024
 	setKeyOctets  = 2 + 4
 	metaKeyOctets = 2
@@ -108,6 +109,29 @@ func (k *keeper) run(ctx context.Context) {
 			}
 		}
 	})
+}
+
+// wait waits for load, which takes a moment only.
+func (k *keeper) wait(ctx context.Context) error {
+	if k.engine == nil {
+		return nil
+	}
+	for tick := time.NewTicker(keepLook); ; {
+		all := true
+		for _, t := range k.tables {
+			all = all && t.loaded.Load()
+		}
+		if all {
+			tick.Stop()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 // close writes what is left.

@@ -99,6 +99,13 @@ func (o *Outgoing) Send(s Sending) Allowance {
 	return Allowance{}
 }
 
+// Forget forgets what an account has sent: the next one of that name is new. The networks that it used fade.
+func (o *Outgoing) Forget(account string) {
+	name := []byte(strings.ToLower(account))
+	o.sent.remove(o.sent.name(sentAccount, name))
+	o.habits.remove(o.habits.name(habitAccount, name))
+}
+
 // refuse puts off, and says to whom it is told. A message that has some recipients already may go to those.
 func (o *Outgoing) refuse(account []byte, i int, most float32, now time.Time) Allowance {
 	text := fmt.Sprintf("%.0f %s", most, sentNames[i])

@@ -121,7 +121,7 @@ func (r *Reputation) Judge(_ context.Context, m *Message, account mail.Address) 
 	r.names(m.sender(), account, func(kind byte, hash uint64) {
 		v := r.table.get(hash, now).values
 		good, bad := float64(v[repGood]), float64(v[repBad])
-		score := weight * (bad - good) / (good + bad + reputationDoubt)
+		score := score(weight, good, bad)
 		// Only the strongest word on either side counts: they are about the same messages.
 		switch x := (Opinion{}); {
 		case score > max(worst.Score, 0.2):
@@ -156,18 +156,65 @@ func (r *Reputation) good(m *Message) (good bool) {
 // Reputed is what is known under one name of a sender.
 type Reputed struct {
 	Name      string // network, address, domain, sender
+	Of        string // which
 	Since     time.Time
 	Good, Bad float64 // faded counts of verdicts
+	Score     float64 // that it is worth
 }
 
 // Show tells what is known of a sender, for an account or for all.
 func (r *Reputation) Show(s Sender, account mail.Address) (out []Reputed) {
-	now := r.now()
+	now, weight := r.now(), float64(reputationWeight)
+	if !account.IsNull() {
+		weight = ownWeight
+	}
 	s.Proven = true // as what is known only of those who prove it
 	r.names(s, account, func(kind byte, hash uint64) {
-		if k := r.table.get(hash, now); !k.first.IsZero() {
-			out = append(out, Reputed{Name: repNames[kind], Since: k.first, Good: float64(k.values[repGood]), Bad: float64(k.values[repBad])})
+		if k := r.table.get(hash, now); !k.first.IsZero() && !(kind == repSender && s.Address.Local == "") {
+			good, bad := float64(k.values[repGood]), float64(k.values[repBad])
+			out = append(out, Reputed{Name: repNames[kind], Of: s.of(kind), Since: k.first, Good: good, Bad: bad, Score: score(weight, good, bad)})
 		}
 	})
 	return out
+}
+
+// of writes a name of a sender.
+func (s Sender) of(kind byte) string {
+	switch kind {
+	case repNetwork:
+		return wide(s.IP, 24, 48).String()
+	case repAddress:
+		if s.IP.Unmap().Is4() {
+			return s.IP.Unmap().String()
+		}
+		return wide(s.IP, 32, 64).String()
+	case repDomain:
+		return "@" + strings.ToLower(s.Address.Domain)
+	}
+	return s.Address.String()
+}
+
+// Forget forgets what is known under the name that a sender has of his own: his address, all of a domain where there is no local
+// part, an IP address or, with wide, its network. It returns how many counts that were.
+func (r *Reputation) Forget(s Sender, account mail.Address, network bool) (n int) {
+	own := byte(repAddress)
+	switch {
+	case network:
+		own = repNetwork
+	case s.Address.Local != "":
+		own = repSender
+	case s.Address.Domain != "":
+		own = repDomain
+	}
+	s.Proven = true
+	r.names(s, account, func(kind byte, hash uint64) {
+		if kind == own && r.table.remove(hash) {
+			n++
+		}
+	})
+	return n
+}
+
+func score(weight, good, bad float64) float64 {
+	return weight * (bad - good) / (good + bad + reputationDoubt)
 }

@@ -120,6 +120,20 @@ func (t *table) add(hash uint64, now time.Time, delta values) known {
 
 const maxCount = 1 << 20 // of a counter: what was worse once fades in time
 
+// remove forgets a name, and reports whether it was known.
+func (t *table) remove(hash uint64) bool {
+	s := t.set(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.slots {
+		if x := &s.slots[i]; x.at != 0 && x.hash == hash {
+			*x, s.dirty = slot{}, true
+			return true
+		}
+	}
+	return false
+}
+
 // place finds the slot of a name, or makes one.
 func (s *set) place(hash uint64, now uint32, t *table) *slot {
 	oldest := &s.slots[0]

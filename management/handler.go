@@ -24,17 +24,18 @@ const requestTime = 30 * time.Second
 
 // Config of New. A room that is nil is not there: its verbs say so.
 type Config struct {
-	Domains   Domains
-	People    People
-	Aliases   Aliases
-	Contacts  Contacts
-	Lists     Lists
-	Rules     Rules
-	Bans      Bans
-	Senders   Senders
-	Junk      Junk
-	Relearner Relearner
-	Queue     Queue
+	Domains    Domains
+	People     People
+	Aliases    Aliases
+	Contacts   Contacts
+	Lists      Lists
+	Rules      Rules
+	Bans       Bans
+	Senders    Senders
+	Junk       Junk
+	Reputation Reputation
+	Relearner  Relearner
+	Queue      Queue
 
 	Destinations Destinations
 

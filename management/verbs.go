@@ -30,6 +30,7 @@ func (h *Handler) table() map[string]verb {
 	h.banVerbs(t)
 	h.senderVerbs(t)
 	h.junkVerbs(t)
+	h.reputationVerbs(t)
 	h.keyVerbs(t)
 	h.copyVerbs(t)
 	h.mailVerbs(t)

@@ -196,5 +196,5 @@ Example:
 }
 
 func (c *accountRemoveCmd) Run(e *env) error {
-	return e.call(house.Accounts|house.Mails, "account/remove", management.NameArgs{Name: c.Address}, nil)
+	return e.call(house.Accounts|house.Mails|house.Guard, "account/remove", management.NameArgs{Name: c.Address}, nil)
 }

@@ -12,6 +12,8 @@ type senderCmd struct {
 	Deny   senderDenyCmd   `cmd:"" help:"Refuse all mail of a sender."`
 	Remove senderRemoveCmd `cmd:"" help:"Take a sender out of a list."`
 	List   senderListCmd   `cmd:"" help:"List who is allowed and denied."`
+	Show   senderShowCmd   `cmd:"" help:"Tell what the guard has learned of a sender."`
+	Forget senderForgetCmd `cmd:"" help:"Forget what the guard has learned of a sender."`
 }
 
 // listedArg is what an entry is.

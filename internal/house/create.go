@@ -266,8 +266,8 @@ listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 # own = [] # networks that are never banned, limited nor greylisted, beside loopback and [mta] trusted
 # ban = "1h" # the first automatic ban of who guesses; "0s": none
 # unknown_recipients = 50 # of an address in an hour, then it is banned; wrong_passwords = 50: the same
-# connections_per_minute = 300 # of an address; messages_per_minute = 300; -1: no limit
-# sent_messages_per_hour = 300 # of an account; sent_messages_per_day = 2000, sent_recipients_per_hour = 1000, sent_recipients_per_day = 5000
+# connections_per_minute = 3000 # of an address; messages_per_minute = -1; -1: no limit
+# sent_messages_per_hour = 20000 # of an account; sent_messages_per_day = 50000, sent_recipients_per_hour = 50000, sent_recipients_per_day = 200000
 # alarm = true # tell the owner of an account of unusual sending
 # reputation_entries = 262144 # 32 octets each; reputation_half_life = "720h"
 

@@ -217,6 +217,9 @@ type limitedTransaction struct {
 }
 
 func (t *limitedTransaction) Recipient(ctx context.Context, r *mail.Recipient) error {
+	if r.Failed != nil { // he is told of by a report, and gets nothing
+		return t.Transaction.Recipient(ctx, r)
+	}
 	ip, _ := mail.IPOf(t.s.RemoteAddr)
 	a := t.h.send(ctx, guard.Sending{Account: t.s.Login.Account, IP: ip, First: !t.begun, To: r.Address})
 	if a.Alarm != "" {
@@ -271,7 +274,12 @@ func (h *House) alarmLetter(ctx context.Context, account string, ip netip.Addr, 
 		return err
 	}
 	defer t.Abort() //nolint:errcheck // after Commit it does nothing
-	if err := t.Recipient(ctx, &mail.Recipient{Address: to, Notify: mail.NotifyNever}); err != nil {
+	err = t.Recipient(ctx, &mail.Recipient{Address: to, Notify: mail.NotifyNever})
+	var refused *mail.Reply
+	if errors.As(err, &refused) && refused.Permanent() { // a user of this machine who has no mailbox here
+		err = t.Recipient(ctx, &mail.Recipient{Address: mail.Address{Local: "postmaster"}, Notify: mail.NotifyNever})
+	}
+	if err != nil {
 		return err
 	}
 	if _, err := t.Write([]byte(alarmText(h.conf.Hostname, account, ip, what, s.Start))); err != nil {

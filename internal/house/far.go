@@ -15,8 +15,9 @@ import (
 type far struct{ c management.Client }
 
 var (
-	_ mailKeeper = far{}
-	_ keyMaker   = far{}
+	_ mailKeeper     = far{}
+	_ keyMaker       = far{}
+	_ evidencePurger = far{}
 )
 
 // farTime is how long another room may take for that.
@@ -33,6 +34,10 @@ func (f far) Usage(ctx context.Context, owner uint64) (u mailbox.Usage, err erro
 
 func (f far) Purge(ctx context.Context, owner uint64) error {
 	return f.c.Call(ctx, "mailbox/purge", management.OwnerArgs{Owner: owner}, nil)
+}
+
+func (f far) PurgeEvidence(ctx context.Context, owner uint64, address string) error {
+	return f.c.Call(ctx, "reputation/purge", management.PurgeArgs{Owner: owner, Address: address}, nil)
 }
 
 // Make makes first keys only: a domain that has some keeps them, as with keyring.Ring.

@@ -47,7 +47,7 @@ func (h *House) local(*tls.Config, mail.Authenticator) ([]planned, error) {
 	if err != nil {
 		return nil, err
 	}
-	door := &localDoor{h: h, next: next, names: machineNames()}
+	door := &localDoor{h: h, next: h.limited(next), names: machineNames()}
 	h.drops = &drop.Taker{Dir: h.conf.SpoolPath(config.DropDir), Refused: h.conf.SpoolPath("refused"), Take: door.take,
 		Log: h.log.With("part", "local")}
 	if n := h.conf.MTA.MaxMessageBytes; n > 0 {

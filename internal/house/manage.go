@@ -40,6 +40,9 @@ func (h *House) managementConfig() management.Config {
 	if h.has(Guard) && h.abuse != nil {
 		c.Bans = bans{h.abuse}
 	}
+	if h.history != nil {
+		c.Reputation = reputation{h}
+	}
 	if h.filter != nil {
 		c.Junk = junkVerbs{h}
 	}
@@ -56,7 +59,8 @@ func (h *House) managementConfig() management.Config {
 // people shows the accounts room to management.
 type people struct {
 	a *accounts.Accounts
-	m mailKeeper // nil: usage is not told
+	m mailKeeper     // nil: usage is not told
+	e evidencePurger // nil: the guard is not there, and keeps nothing
 	k keyMaker
 }
 
@@ -64,6 +68,11 @@ type people struct {
 type mailKeeper interface {
 	Usage(ctx context.Context, owner uint64) (mailbox.Usage, error)
 	Purge(ctx context.Context, owner uint64) error
+}
+
+// evidencePurger is what they ask of the guard.
+type evidencePurger interface {
+	PurgeEvidence(ctx context.Context, owner uint64, address string) error
 }
 
 // keyMaker makes the keys of a new domain, if it has none.
@@ -78,6 +87,12 @@ func (h *House) people() people {
 		p.m = h.mailbox
 	case h.o.Linked:
 		p.m = h.far("mailbox")
+	}
+	switch {
+	case h.history != nil:
+		p.e = reputation{h}
+	case h.o.Linked:
+		p.e = h.far("guard")
 	}
 	if h.o.Linked && !h.has(Queue) { // which alone may read them
 		p.k = h.far("qm")
@@ -217,12 +232,15 @@ func (p people) SetAccount(ctx context.Context, args management.SetArgs) (manage
 	return account(a), told(err)
 }
 
-// RemoveAccount removes the account first, so that nothing more is delivered, and then its mail. An id is never given
-// again: mail that a crash in between leaves behind is nobody's.
+// RemoveAccount removes the account first, so that nothing more is delivered, and then its mail and what the guard has learned
+// for it. An id is never given again: what a crash in between leaves behind is nobody's.
 func (p people) RemoveAccount(ctx context.Context, address string) (management.Account, error) {
 	a, err := p.a.RemoveAccount(ctx, address)
 	if err == nil && p.m != nil {
 		err = p.m.Purge(ctx, a.ID)
+	}
+	if err == nil && p.e != nil {
+		err = p.e.PurgeEvidence(ctx, a.ID, a.Address.String())
 	}
 	return account(a), told(err)
 }

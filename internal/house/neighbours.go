@@ -16,19 +16,20 @@ import (
 
 // nouns tells which room answers the verbs of a noun.
 var nouns = map[string]Rooms{
-	"domain":   Accounts,
-	"account":  Accounts,
-	"alias":    Accounts,
-	"list":     Accounts,
-	"contact":  Accounts,
-	"sender":   Accounts,
-	"ban":      Guard,
-	"junk":     Guard,
-	"queue":    Queue,
-	"suppress": Queue,
-	"dkim":     Queue,
-	"mailbox":  Mails,
-	"transfer": Mails,
+	"domain":     Accounts,
+	"account":    Accounts,
+	"alias":      Accounts,
+	"list":       Accounts,
+	"contact":    Accounts,
+	"sender":     Accounts,
+	"ban":        Guard,
+	"junk":       Guard,
+	"reputation": Guard,
+	"queue":      Queue,
+	"suppress":   Queue,
+	"dkim":       Queue,
+	"mailbox":    Mails,
+	"transfer":   Mails,
 }
 
 // owners are the rooms with a database.
