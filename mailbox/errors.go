@@ -40,11 +40,12 @@ func toIMAP(err error) error {
 
 // toReply turns an error of ours into one for the peer.
 func toReply(err error) error {
+	if err == nil {
+		return nil
+	}
 	var known *imap.Error
 	var r *mail.Reply
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &r):
 		return err
 	case errors.As(err, &known):

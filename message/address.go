@@ -28,6 +28,7 @@ const maxAddressWords = 1000
 // without an address one alone is a Local without a Domain, several are a Name without an Address.
 func ParseAddressList(raw []byte) []AddressOrGroup {
 	p := addressParser{scanner: scanner{b: Unfold(raw)}}
+	p.words = p.few[:0]
 	for p.i < len(p.b) && p.count < MaxAddresses {
 		p.next()
 	}
@@ -44,6 +45,7 @@ type addressParser struct {
 	group *AddressOrGroup // the open one
 
 	words   []addressWord   // of the mailbox being read, so far
+	few     [12]addressWord // room for them
 	comment []byte          // its last comment
 	angle   *AddressOrGroup // the mailbox whose "<...>" was read
 	spaced  bool            // white space or a comment came after the last word
@@ -151,13 +153,13 @@ func (p *addressParser) literal() []byte {
 // a comma is missing between the two.
 func (p *addressParser) angleAddress() {
 	if p.angle != nil {
-		words := p.words
-		p.words = nil
+		words := append([]addressWord(nil), p.words...)
+		p.words = p.words[:0]
 		p.endMailbox()
 		p.words = words
 	}
 	name := joinWords(p.words)
-	p.words, p.spaced = nil, false
+	p.words, p.spaced = p.words[:0], false
 	a := &AddressOrGroup{RawName: name}
 loop:
 	for p.i < len(p.b) {
@@ -186,7 +188,7 @@ loop:
 	} else {
 		a.Address.Local = joinTight(p.words)
 	}
-	p.angle, p.words, p.spaced = a, nil, false
+	p.angle, p.words, p.spaced = a, p.words[:0], false
 }
 
 // at returns the index of the last "@" among the words, -1 if there is none.
@@ -221,7 +223,9 @@ func (p *addressParser) endMailbox() {
 	if a.RawName == "" && a.Address.IsNull() && a.Route == "" {
 		return
 	}
-	a.Name = DecodeText([]byte(a.RawName))
+	if a.RawName != "" {
+		a.Name = DecodeText([]byte(a.RawName))
+	}
 	p.count++
 	if p.group != nil {
 		p.group.Members = append(p.group.Members, *a)

@@ -3,11 +3,12 @@ package main
 import (
 	"io"
 	"sync"
+	"time"
 )
 
-// logWriter hands lines on in a goroutine of its own: whatever came while the last write went on goes out in one. Who
-// logs waits only while maxLogOctets have not gone out. A process that is killed loses the lines of its last moment;
-// what they tell of mail is in the journal too.
+// logWriter hands lines on in a goroutine of its own: a line after a pause at once, whatever comes in the logPause after a
+// write in one piece. Who logs waits only while maxLogOctets have not gone out. A process that is killed loses the lines of
+// its last moment; what they tell of mail is in the journal too.
 type logWriter struct {
 	w    io.Writer
 	mu   sync.Mutex
@@ -15,13 +16,17 @@ type logWriter struct {
 	buf  []byte
 	busy bool
 	end  bool
+	over chan struct{} // closed with end
 	done chan struct{}
 }
 
-const maxLogOctets = 1 << 20
+const (
+	maxLogOctets = 1 << 20
+	logPause     = 10 * time.Millisecond
+)
 
 func newLogWriter(w io.Writer) *logWriter {
-	l := &logWriter{w: w, done: make(chan struct{})}
+	l := &logWriter{w: w, over: make(chan struct{}), done: make(chan struct{})}
 	l.cond = sync.NewCond(&l.mu)
 	go l.run()
 	return l
@@ -60,6 +65,10 @@ func (l *logWriter) run() {
 		l.busy = true
 		l.mu.Unlock()
 		_, _ = l.w.Write(out)
+		select {
+		case <-time.After(logPause):
+		case <-l.over:
+		}
 		l.mu.Lock()
 		l.busy = false
 		l.cond.Broadcast()
@@ -69,7 +78,10 @@ func (l *logWriter) run() {
 // Close returns when everything has gone out. Later lines go out at once.
 func (l *logWriter) Close() error {
 	l.mu.Lock()
-	l.end = true
+	if !l.end {
+		l.end = true
+		close(l.over)
+	}
 	l.cond.Broadcast()
 	l.mu.Unlock()
 	<-l.done

@@ -67,6 +67,7 @@ func (c *serveCmd) logger(w io.Writer) *slog.Logger {
 
 // serve runs a house until it is told to stop.
 func (e *env) serve(conf *config.Config, rooms house.Rooms, sockets *activation.Held, log *slog.Logger, ready func()) (err error) {
+	tuneRuntime(e.getenv)
 	h, err := e.open(house.Options{Config: conf, Rooms: rooms, Linked: rooms != house.All, Sockets: sockets, Version: buildVersion(), Log: log}, func() bool {
 		a := e.askServer(conf)
 		if a != nil && rooms != house.All {

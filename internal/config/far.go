@@ -34,9 +34,9 @@ func (l *loader) far(c *Config) Far {
 	for _, to := range c.Links {
 		used = used || strings.HasPrefix(to, TLSLink)
 	}
-	for key, file := range map[string]string{"links.ca": f.CA, "links.cert": f.Cert, "links.key": f.Key} {
-		if used && file == "" {
-			l.fault(key, "name ca, cert and key in [links]: an authority of your own, and a certificate of it for this machine that is good for servers and clients",
+	for _, of := range [...]struct{ key, file string }{{"links.ca", f.CA}, {"links.cert", f.Cert}, {"links.key", f.Key}} {
+		if used && of.file == "" {
+			l.fault(of.key, "name ca, cert and key in [links]: an authority of your own, and a certificate of it for this machine that is good for servers and clients",
 				"is missing: links between machines need it")
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +18,12 @@ type OS struct{}
 
 var _ FS = OS{}
 
-type osFile struct{ *os.File }
+// osFile is an open file. What is known of its length saves asking for it before each synced write: it is at least that, as
+// long as nobody else makes the file shorter.
+type osFile struct {
+	*os.File
+	length atomic.Int64
+}
 
 // Open is of FS.
 func (OS) Open(name string, how Flags) (File, error) {
@@ -42,10 +48,10 @@ func (OS) Open(name string, how Flags) (File, error) {
 		// Only advice: where it is not taken, reading is slower.
 		_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_SEQUENTIAL)
 	}
-	return osFile{f}, nil
+	return &osFile{File: f}, nil
 }
 
-func (f osFile) Size() (int64, error) {
+func (f *osFile) Size() (int64, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return 0, err
@@ -54,73 +60,70 @@ func (f osFile) Size() (int64, error) {
 }
 
 // Reserve is of File.
-func (f osFile) Reserve(n int64) error {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var res error
-	err = conn.Control(func(fd uintptr) {
-		for {
-			if res = unix.Fallocate(int(fd), unix.FALLOC_FL_KEEP_SIZE, 0, n); res != unix.EINTR {
-				return
-			}
-		}
+func (f *osFile) Reserve(n int64) error {
+	return f.call("fallocate", func(fd int) error {
+		return retried(func() error { return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, n) })
 	})
-	if err = errors.Join(err, res); err != nil {
-		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
-	}
-	return nil
 }
 
-func (f osFile) Sync() error {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var res error
-	err = conn.Control(func(fd uintptr) {
-		for {
-			if res = unix.Fdatasync(int(fd)); res != unix.EINTR {
-				return
-			}
-		}
+// Sync is of File.
+func (f *osFile) Sync() error {
+	return f.call("fdatasync", func(fd int) error {
+		return retried(func() error { return unix.Fdatasync(fd) })
 	})
-	if err = errors.Join(err, res); err != nil {
-		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+}
+
+// WriteAt is of File.
+func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.File.WriteAt(p, off)
+	f.reaches(off + int64(n))
+	return n, err
+}
+
+// Truncate is of File.
+func (f *osFile) Truncate(size int64) error {
+	f.length.Store(0)
+	return f.File.Truncate(size)
+}
+
+// reaches notes that the file is at least that long.
+func (f *osFile) reaches(end int64) {
+	for {
+		if was := f.length.Load(); was >= end || f.length.CompareAndSwap(was, end) {
+			return
+		}
 	}
-	return nil
 }
 
 // WriteAtSync is of File. Where the write makes the file longer it takes two calls: ext4 of Linux 5.5 to 6.6 does not sync the
 // new length with a direct write that asks for it ("ext4: properly sync file size update after O_SYNC direct IO").
-func (f osFile) WriteAtSync(p []byte, off int64) error {
-	if size, err := f.Size(); err != nil {
-		return err
-	} else if off+int64(len(p)) > size {
-		if _, err := f.WriteAt(p, off); err != nil {
+func (f *osFile) WriteAtSync(p []byte, off int64) error {
+	end := off + int64(len(p))
+	if end > f.length.Load() {
+		size, err := f.Size()
+		if err != nil {
 			return err
 		}
-		return f.Sync()
-	}
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return err
+		f.reaches(size)
+		if end > size {
+			if _, err := f.WriteAt(p, off); err != nil {
+				return err
+			}
+			return f.Sync()
+		}
 	}
 	n := 0
-	var res error
-	err = conn.Control(func(fd uintptr) {
-		for {
-			if n, res = unix.Pwritev2(int(fd), [][]byte{p}, off, unix.RWF_DSYNC); res != unix.EINTR {
-				return
-			}
-		}
+	err := f.call("pwritev2", func(fd int) error {
+		return retried(func() (err error) {
+			n, err = unix.Pwritev2(fd, [][]byte{p}, off, unix.RWF_DSYNC)
+			return err
+		})
 	})
 	switch {
-	case err == nil && (res == unix.ENOSYS || res == unix.EOPNOTSUPP):
+	case errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP):
 		n = 0
-	case errors.Join(err, res) != nil:
-		return &fs.PathError{Op: "pwritev2", Path: f.Name(), Err: errors.Join(err, res)}
+	case err != nil:
+		return err
 	case n == len(p):
 		return nil
 	}
@@ -128,6 +131,28 @@ func (f osFile) WriteAtSync(p []byte, off int64) error {
 		return err
 	}
 	return f.Sync()
+}
+
+// call makes a call of the system on the file.
+func (f *osFile) call(op string, do func(fd int) error) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var res error
+	err = conn.Control(func(fd uintptr) { res = do(int(fd)) })
+	if err = errors.Join(err, res); err != nil {
+		return &fs.PathError{Op: op, Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+func retried(do func() error) error {
+	for {
+		if err := do(); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // Remove is of FS.
