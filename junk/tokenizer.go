@@ -78,6 +78,7 @@ func (t *Tokenizer) Close() *Tokens {
 		t.attachment(p)
 	}
 	t.shape.tell(t.sink, root)
+	t.sink.end()
 	return &t.sink.out
 }
 

@@ -1,5 +1,10 @@
 package junk
 
+import (
+	"math/bits"
+	"sync"
+)
+
 // Token is one piece of a message.
 type Token struct {
 	Hash uint64
@@ -27,13 +32,64 @@ const maxTokenOctets = 80
 type sink struct {
 	key  Key
 	max  int
-	seen map[uint64]struct{}
+	seen *seen
+	zero bool // the hash that is 0 was met
 	out  Tokens
 	buf  [maxTokenOctets]byte
 }
 
+// seen are hashes in open addressing, at most half full of the most tokens of a message; 0 is none.
+type seen []uint64
+
+// sets are those of messages that have ended: to make one costs more than to read a short message.
+var sets = sync.Pool{New: func() any { s := make(seen, 2*tokenPlaces); return &s }}
+
+// tokenPlaces are enough for DefaultTokens.
+const tokenPlaces = 4096
+
+// Room for the tokens of a message of usual length.
+const (
+	usualTokens     = 400
+	usualTextOctets = 4 << 10
+)
+
 func newSink(key Key, most int) *sink {
-	return &sink{key: key, max: most, seen: make(map[uint64]struct{}, 512)}
+	s := &sink{key: key, max: most, out: Tokens{List: make([]Token, 0, usualTokens), text: make([]byte, 0, usualTextOctets)}}
+	if most+headTokens <= tokenPlaces {
+		s.seen = sets.Get().(*seen)
+		return s
+	}
+	own := make(seen, 2<<bits.Len(uint(most+headTokens)))
+	s.seen = &own
+	return s
+}
+
+// end lets go of what only collecting needs. Nothing can be added from then on.
+func (s *sink) end() {
+	if s.seen != nil && len(*s.seen) == 2*tokenPlaces {
+		clear(*s.seen)
+		sets.Put(s.seen)
+	}
+	s.seen, s.max = nil, 0
+}
+
+// first reports whether a hash was not met before.
+func (s *sink) first(h uint64) bool {
+	if h == 0 {
+		was := s.zero
+		s.zero = true
+		return !was
+	}
+	t := *s.seen
+	for i := h & uint64(len(t)-1); ; i = (i + 1) & uint64(len(t)-1) {
+		switch t[i] {
+		case h:
+			return false
+		case 0:
+			t[i] = h
+			return true
+		}
+	}
 }
 
 // full reports whether nothing more is taken.
@@ -53,10 +109,9 @@ func (s *sink) addBytes(b []byte) {
 		return
 	}
 	h := s.key.Sum(b)
-	if _, ok := s.seen[h]; ok {
+	if !s.first(h) {
 		return
 	}
-	s.seen[h] = struct{}{}
 	s.out.List = append(s.out.List, Token{Hash: h, at: uint32(len(s.out.text)), n: uint16(len(b))})
 	s.out.text = append(s.out.text, b...)
 }

@@ -3,6 +3,7 @@ package junk_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -133,17 +134,30 @@ func FuzzTokenizer(f *testing.F) {
 	})
 }
 
+// BenchmarkRead is the cost of taking a message to pieces: short ones, of a kilobyte, and one with 16 KiB of text.
 func BenchmarkRead(b *testing.B) {
 	r := rand.New(rand.NewPCG(3, 3))
-	var raws [][]byte
-	octets := 0
+	var short [][]byte
+	long := []byte("From: a@b.test\r\nSubject: long\r\n\r\n")
 	for i := range trainHam {
-		raws = append(raws, trainHam[i].make(r))
-		octets += len(raws[i])
+		short = append(short, trainHam[i].make(r))
 	}
-	b.SetBytes(int64(octets / len(raws)))
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		tokensOf(b, raws[i%len(raws)])
+	for len(long) < 16<<10 {
+		raw := trainHam[0].make(r)
+		long = append(long, raw[bytes.Index(raw, []byte("\r\n\r\n"))+4:]...)
+		long = append(long, fmt.Sprintf("word%d other%d\r\n", r.IntN(1000), r.IntN(1000))...)
+	}
+	for name, raws := range map[string][][]byte{"short": short, "long": {long}} {
+		b.Run(name, func(b *testing.B) {
+			octets := 0
+			for _, raw := range raws {
+				octets += len(raw)
+			}
+			b.SetBytes(int64(octets / len(raws)))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				tokensOf(b, raws[i%len(raws)])
+			}
+		})
 	}
 }

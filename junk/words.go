@@ -37,6 +37,18 @@ func (w *words) text(s string) {
 		s = norm.NFKC.String(s)
 	}
 	for i := 0; i < len(s) && !w.s.full(); {
+		if w.dense == 0 { // most of most texts
+			j := i
+			for j < len(s) && s[j]-'a' < 26 {
+				j++
+			}
+			if j > i {
+				w.run = append(w.run, s[i:i+min(j-i, max(0, maxWordRunes+1-w.runes))]...)
+				w.runes += j - i
+				i = j
+				continue
+			}
+		}
 		r, n := rune(s[i]), 1
 		if r >= utf8.RuneSelf {
 			r, n = utf8.DecodeRuneInString(s[i:])
