@@ -191,17 +191,16 @@ func (c *conn) tellMove(x *searchContext, m *contextMove) {
 // tellSortedMove writes positions and numbers, and returns the new order. What leaves is told from the end, so that the
 // positions before it hold; what joins from the beginning, each at the place that it will have.
 func (c *conn) tellSortedMove(x *searchContext, m *contextMove, nums *ranks) []UID {
-	left := slices.Clone(x.ordered)
 	sep := " REMOVEFROM ("
-	for i := len(left) - 1; i >= 0; i-- {
-		if m.removed.Contains(left[i]) {
-			sep = c.tellPlace(sep, i+1, nums.number(left[i]))
-			left = slices.Delete(left, i, i+1)
+	for i := len(x.ordered) - 1; i >= 0; i-- {
+		if m.removed.Contains(x.ordered[i]) {
+			sep = c.tellPlace(sep, i+1, nums.number(x.ordered[i]))
 		}
 	}
 	if len(m.removed) > 0 {
 		c.out = append(c.out, ')')
 	}
+	left := slices.DeleteFunc(x.ordered, m.removed.Contains)
 	if len(m.added) == 0 {
 		return left
 	}

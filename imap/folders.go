@@ -455,6 +455,9 @@ func (c *conn) cmdLsub(ctx context.Context, p *parser) error {
 		}
 		out := node{Folder: Folder{Name: n.Name, NoSelect: n.NoSelect || !n.Subscribed, NoInferiors: n.NoInferiors}, children: n.children}
 		c.tellFolder("LSUB", &out, o)
+		if err := c.spill(); err != nil {
+			return err
+		}
 	}
 	return c.spill()
 }

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"fmt"
 	"sort"
 	"strings"
 )
@@ -88,6 +89,9 @@ func matchPattern(pattern, name string) bool {
 	for k := 0; k < len(pattern); k++ {
 		switch c := pattern[k]; c {
 		case '*', '%':
+			if k > 0 && (pattern[k-1] == '*' || pattern[k-1] == '%' && c == '%') {
+				continue // it adds nothing
+			}
 			on := false
 			for i := 0; i <= len(name); i++ {
 				if i > 0 && c == '%' && name[i-1] == '/' {
@@ -151,6 +155,7 @@ func (o *listOptions) readPatterns(p *parser) error {
 		return err
 	}
 	o.extended = true
+	octets := 0
 	for n := 0; n == 0 || !p.accept(')'); n++ {
 		if n > 0 {
 			if err := p.sp(); err != nil {
@@ -165,9 +170,15 @@ func (o *listOptions) readPatterns(p *parser) error {
 			return err
 		}
 		o.patterns = append(o.patterns, pat)
+		if octets += len(pat) + len(o.ref); octets > maxPatterns*p.l.NameOctets {
+			return &Error{Bad: true, Code: "LIMIT", Text: fmt.Sprintf("patterns of more than %d octets", maxPatterns*p.l.NameOctets)}
+		}
 	}
 	return nil
 }
+
+// maxPatterns is how many patterns of the greatest length LIST takes: each octet of them is held against each of every name.
+const maxPatterns = 4
 
 // listMailbox reads a pattern: an astring that may hold wildcards.
 func (p *parser) listMailbox() (string, error) {

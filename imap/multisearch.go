@@ -98,7 +98,7 @@ func (c *conn) cmdESearch(ctx context.Context, p *parser) error {
 		return err
 	}
 	for _, name := range names {
-		p.i, s.keys, s.modseq = keys, 0, false
+		p.i, s.keys, s.ranges, s.modseq = keys, 0, 0, false
 		if err := c.searchMailbox(ctx, s, name, ret); err != nil {
 			return err
 		}

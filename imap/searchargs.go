@@ -17,6 +17,7 @@ type searchReader struct {
 	many    bool // several mailboxes are searched: message numbers have no meaning (RFC 7377)
 	fuzzy   bool // FUZZY was asked for (RFC 6203)
 	keys    int
+	ranges  int                               // of all sets together
 	filter  func(name string) ([]byte, error) // finds a filter (RFC 5466)
 }
 
@@ -55,8 +56,7 @@ func (s *searchReader) key(out *Criteria) error {
 		if !saved && s.c.mode&modeUIDOnly != 0 {
 			return errUIDRequired
 		}
-		out.UIDs = append(out.UIDs, s.seqSet(set, saved))
-		return nil
+		return s.within(out, s.seqSet(set, saved))
 	}
 	w := s.word()
 	if f, ok := flagKeys[w]; ok {
@@ -71,15 +71,12 @@ func (s *searchReader) key(out *Criteria) error {
 	case "ALL", "SAVEDATESUPPORTED": // RFC 8514 section 4.3: every mailbox keeps save dates
 		return nil
 	case "NEW":
-		out.UIDs = append(out.UIDs, nonNil(s.c.sel.recent))
 		out.NotFlag.System |= FlagSeen
-		return nil
+		return s.within(out, s.c.sel.recent)
 	case "RECENT":
-		out.UIDs = append(out.UIDs, nonNil(s.c.sel.recent))
-		return nil
+		return s.within(out, s.c.sel.recent)
 	case "OLD":
-		out.UIDs = append(out.UIDs, nonNil(s.c.sel.uids.Subtract(s.c.sel.recent)))
-		return nil
+		return s.within(out, s.c.sel.uids.Subtract(s.c.sel.recent))
 	}
 	if err := s.sp(); err != nil {
 		return bad("there is no search key %s, or its argument is missing", clip(w))
@@ -95,6 +92,18 @@ var flagKeys = map[string]struct {
 	"SEEN": {FlagSeen, false}, "UNSEEN": {FlagSeen, true}, "ANSWERED": {FlagAnswered, false}, "UNANSWERED": {FlagAnswered, true},
 	"FLAGGED": {FlagFlagged, false}, "UNFLAGGED": {FlagFlagged, true}, "DELETED": {FlagDeleted, false}, "UNDELETED": {FlagDeleted, true},
 	"DRAFT": {FlagDraft, false}, "UNDRAFT": {FlagDraft, true},
+}
+
+// maxSetRanges is how many ranges all sets of a search may have together, beside some as large as the mailbox.
+const maxSetRanges = 1 << 20
+
+// within adds a set. A key of a few octets may stand for a set as large as the mailbox, so that their number alone bounds nothing.
+func (s *searchReader) within(out *Criteria, set UIDSet) error {
+	if s.ranges += len(set); s.ranges > maxSetRanges+8*len(s.c.sel.uids) {
+		return &Error{Bad: true, Code: "LIMIT", Text: "the sets of messages are too much together"}
+	}
+	out.UIDs = append(out.UIDs, nonNil(set))
+	return nil
 }
 
 // nonNil: a nil set could be taken for "no bound".
@@ -133,19 +142,9 @@ func (s *searchReader) seqSet(set []setRange, saved bool) UIDSet {
 	all := newRanks(s.c.sel.uids)
 	n := uint32(all.len())
 	out := UIDSet{}
-	for _, r := range set {
-		lo, hi := r.lo, r.hi
-		if lo == 0 {
-			lo = n
-		}
-		if hi == 0 {
-			hi = n
-		}
-		if lo > hi {
-			lo, hi = hi, lo
-		}
-		if hi = min(hi, n); lo > 0 && lo <= hi {
-			out = all.add(out, int(lo), int(hi))
+	for _, r := range uidSet(set, UID(n)) { // as numbers: what overlaps is looked at once
+		if hi := min(uint32(r.Stop), n); uint32(r.Start) <= hi {
+			out = all.add(out, int(r.Start), int(hi))
 		}
 	}
 	return out
@@ -195,11 +194,9 @@ func (s *searchReader) keyWithArg(out *Criteria, w string) error {
 			return errNotSelected
 		}
 		if saved {
-			out.UIDs = append(out.UIDs, nonNil(s.c.saved.Clone()))
-		} else {
-			out.UIDs = append(out.UIDs, nonNil(uidSet(set, s.c.sel.uids.Max())))
+			return s.within(out, s.c.saved.Clone())
 		}
-		return nil
+		return s.within(out, uidSet(set, s.c.sel.uids.Max()))
 	}
 	return s.keyOfExtension(out, w)
 }

@@ -37,7 +37,7 @@ func (s *searchReader) keyOfExtension(out *Criteria, w string) error {
 			err = bad("%s takes a UID", w)
 		}
 		if err == nil {
-			out.UIDs = append(out.UIDs, beyond(w, UID(n)))
+			err = s.within(out, beyond(w, UID(n)))
 		}
 		return err
 	case "EMAILID", "THREADID": // RFC 8474
@@ -238,29 +238,44 @@ func (c *conn) cmdThread(ctx context.Context, p *parser, uid bool) error {
 	return c.spill()
 }
 
-// tellThread writes a thread: a chain of only children in a row, siblings in parentheses of their own.
+// tellThread writes a thread: a chain of only children in a row, siblings in parentheses of their own. It works without
+// recursion: a thread may be as deep as the mailbox is long.
 func (c *conn) tellThread(t *Thread, nums *ranks) {
-	wrote := false
+	var open [][]Thread // siblings still to come, of each level that is in parentheses
 	for {
-		if n := nums.number(t.UID); t.UID != 0 && n != 0 {
+		wrote := false
+		for {
+			if n := nums.number(t.UID); t.UID != 0 && n != 0 {
+				if wrote {
+					c.out = append(c.out, ' ')
+				}
+				c.num(uint64(n))
+				wrote = true
+			}
+			if len(t.Children) != 1 {
+				break
+			}
+			t = &t.Children[0]
+		}
+		if len(t.Children) > 0 {
 			if wrote {
 				c.out = append(c.out, ' ')
 			}
-			c.num(uint64(n))
-			wrote = true
+			open = append(open, t.Children)
+		} else if len(open) > 0 {
+			c.out = append(c.out, ')') // of t
 		}
-		if len(t.Children) != 1 {
-			break
+		for len(open) > 0 && len(open[len(open)-1]) == 0 {
+			if open = open[:len(open)-1]; len(open) > 0 {
+				c.out = append(c.out, ')') // of the parent of those
+			}
 		}
-		t = &t.Children[0]
-	}
-	if len(t.Children) > 0 && wrote {
-		c.out = append(c.out, ' ')
-	}
-	for i := range t.Children {
+		if len(open) == 0 {
+			return
+		}
+		last := &open[len(open)-1]
+		t, *last = &(*last)[0], (*last)[1:]
 		c.out = append(c.out, '(')
-		c.tellThread(&t.Children[i], nums)
-		c.out = append(c.out, ')')
 	}
 }
 

@@ -115,22 +115,13 @@ func (c *conn) resolve(set []setRange, saved, uid bool) (UIDSet, error) {
 	}
 	all := newRanks(v.uids)
 	n := uint32(all.len())
+	numbers := uidSet(set, UID(n)) // what overlaps is looked at once
+	if top := numbers.Max(); n == 0 || uint32(top) > n {
+		return nil, bad("there is no message %d, only %d", top, n)
+	}
 	var out UIDSet
-	for _, r := range set {
-		lo, hi := r.lo, r.hi
-		if lo == 0 {
-			lo = n
-		}
-		if hi == 0 {
-			hi = n
-		}
-		if lo > hi {
-			lo, hi = hi, lo
-		}
-		if lo == 0 || hi > n {
-			return nil, bad("there is no message %d, only %d", hi, n)
-		}
-		out = all.add(out, int(lo), int(hi))
+	for _, r := range numbers {
+		out = all.add(out, int(r.Start), int(r.Stop))
 	}
 	return out, nil
 }

@@ -218,13 +218,17 @@ func (n *threadNode) above(x *threadNode) bool {
 	if n == x {
 		return true
 	}
-	for ; n.referred && x != nil; x = x.parent {
-		if x == n {
+	for steps := 0; n.referred && x != nil; x = x.parent {
+		if steps++; x == n || steps > maxThreadWalk {
 			return true
 		}
 	}
 	return false
 }
+
+// maxThreadWalk is how far up a loop is looked for; beyond it one is assumed, so that no mail can make THREAD take a time that
+// grows with the square of the mailbox.
+const maxThreadWalk = 2000
 
 func (t *threader) run() []Thread {
 	var roots []*threadNode // step 2
