@@ -18,7 +18,7 @@ import (
 // Limits of contacts.
 const (
 	MaxPending  = 1000                // contacts of one account that wait to be decided; the oldest gives way
-	MaxContacts = 100_000             // of one account, decided ones
+	MaxContacts = 100_000             // of one account that are decided by command, or by writing to them
 	seenAgain   = time.Hour           // LastSeen is not written more often
 	sentAgain   = 24 * time.Hour      // nor is it that the owner has sent mail
 	sentRecent  = 10 * 24 * time.Hour // so long reports about mail that was sent are let in
@@ -120,8 +120,9 @@ const (
 type contacts struct {
 	mu      sync.RWMutex
 	gates   map[uint64]gate
-	pending map[uint64]int // counted when first needed
-	latch   sync.Mutex     // one change at a time
+	pending map[uint64]int          // counted when first needed
+	counts  map[uint64]contactCount // the same; with the latch
+	latch   sync.Mutex              // one change at a time
 	news    contactNews
 	cache   contactCache
 }
@@ -178,7 +179,7 @@ func (a *Accounts) readGates(ctx context.Context) error {
 		gates[binary.BigEndian.Uint64(kv.Key[len(tagGate):])] = g
 		return err
 	})
-	a.contacts.gates, a.contacts.pending = gates, map[uint64]int{}
+	a.contacts.gates, a.contacts.pending, a.contacts.counts = gates, map[uint64]int{}, map[uint64]contactCount{}
 	a.contacts.news.begin(uint64(a.c.Clock().UnixNano()))
 	return err
 }
@@ -348,6 +349,10 @@ func (a *Accounts) SetContact(ctx context.Context, address, sender string, d Dec
 	c := Contact{Sender: name, FirstSeen: now}
 	if old != nil {
 		c = *old
+	} else if room, err := a.hasRoom(ctx, acc.ID); err != nil {
+		return Contact{}, err
+	} else if !room {
+		return Contact{}, refuse(ErrInvalid, "%s has %d contacts, which is the limit: remove some, or approve whole domains as @example.org", acc.Address, a.maxContacts())
 	}
 	c.State, c.Expires = d.State, time.Time{}
 	if d.Expires > 0 {

@@ -255,6 +255,8 @@ func (a *Accounts) autoApprove(ctx context.Context, id uint64, name string) erro
 	if c != nil {
 		next = *c
 		next.State = Approved
+	} else if room, err := a.hasRoom(ctx, id); err != nil || !room { // who has so many is a program: its mail goes, and nobody more is approved
+		return err
 	}
 	return a.putContact(ctx, id, c, next)
 }
