@@ -28,7 +28,7 @@ func newFront(s *split, rooms ...string) *front {
 	var links strings.Builder
 	links.WriteString("[links]\n")
 	for room, socket := range map[string]string{"mailbox": "lmtp", "qm": "qm", "guard": "guard", "rules": "rules", "accounts": "accounts",
-		"events": "events"} {
+		"events": "events", "evidence": "evidence"} {
 		fmt.Fprintf(&links, "%s = %q\n", room, "unix:"+filepath.Join(s.dir, "run", socket+".sock"))
 	}
 	f.dropIn("links", links.String())

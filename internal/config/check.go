@@ -295,7 +295,8 @@ func (l *loader) links() map[string]string {
 		to    *string
 		asked bool
 	}{{"accounts", k.Accounts, true}, {"rules", k.Rules, true}, {"guard", k.Guard, true}, {"mailbox", k.Mailbox, true},
-		{"mta", k.MTA, false}, {"msa", k.MSA, false}, {"qm", k.QM, true}, {"events", k.Events, true}, {"management", k.Management, false}} {
+		{"mta", k.MTA, false}, {"msa", k.MSA, false}, {"qm", k.QM, true}, {"events", k.Events, true}, {"evidence", k.Evidence, true},
+		{"junk", k.Junk, true}, {"management", k.Management, false}} {
 		if p.to == nil || *p.to == "" {
 			continue
 		}

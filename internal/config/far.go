@@ -8,7 +8,7 @@ import (
 )
 
 // farRooms are those whose doors other machines may reach.
-var farRooms = []string{"accounts", "events", "guard", "mailbox", "qm", "rules"}
+var farRooms = []string{"accounts", "events", "evidence", "guard", "junk", "mailbox", "qm", "rules"}
 
 // far reads how rooms of other machines are reached and reach us. Both ends show a certificate of one authority, which is named for
 // this alone: whoever holds such a certificate is a room of the house.

@@ -119,6 +119,8 @@ type rawLinks struct {
 	QM         *string `toml:"qm"`
 	Management *string `toml:"management"`
 	Events     *string `toml:"events"`
+	Evidence   *string `toml:"evidence"`
+	Junk       *string `toml:"junk"`
 
 	CA     *string            `toml:"ca"`
 	Cert   *string            `toml:"cert"`
@@ -172,7 +174,7 @@ func (r *raw) merge(later *raw) {
 	for _, p := range [][2]**string{
 		{&l.Accounts, &m.Accounts}, {&l.Rules, &m.Rules}, {&l.Guard, &m.Guard}, {&l.Mailbox, &m.Mailbox}, {&l.MTA, &m.MTA},
 		{&l.MSA, &m.MSA}, {&l.QM, &m.QM}, {&l.Management, &m.Management},
-		{&l.Events, &m.Events}, {&l.CA, &m.CA}, {&l.Cert, &m.Cert}, {&l.Key, &m.Key},
+		{&l.Events, &m.Events}, {&l.Evidence, &m.Evidence}, {&l.Junk, &m.Junk}, {&l.CA, &m.CA}, {&l.Cert, &m.Cert}, {&l.Key, &m.Key},
 	} {
 		over(p[0], *p[1])
 	}

@@ -124,7 +124,7 @@ const (
 
 func (h *House) openRemoteEvidence() *remoteEvidence {
 	r := &remoteEvidence{deeds: make(chan deed, remoteDeeds), changed: make(chan struct{}, 1)}
-	r.c = ruleproto.NewClient(ruleproto.Config{Dial: func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, h.conf.RunPath(evidenceSocket)) },
+	r.c = ruleproto.NewClient(ruleproto.Config{Dial: h.dialer("evidence"),
 		Log: h.log.With("link", "evidence"), Changed: func() {
 			select {
 			case r.changed <- struct{}{}:

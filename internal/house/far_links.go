@@ -77,7 +77,7 @@ func (h *House) farDialer(address string) func(ctx context.Context) (net.Conn, e
 
 // doorOf names the rooms by the sockets on which they serve theirs.
 var doorOf = map[string]string{guardSocket: "guard", queueSocket: "qm", rulesSocket: "rules", config.LMTPSocket: "mailbox", config.AuthSocket: "accounts",
-	config.Events: "events"}
+	config.Events: "events", evidenceSocket: "evidence", junkSocket: "junk"}
 
 // farDoors lets other machines reach the doors that [links] listen names: the same servers, behind mutual TLS.
 func (h *House) farDoors(all []planned) (out []planned) {

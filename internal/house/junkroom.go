@@ -63,10 +63,10 @@ func (h *House) teacher() teacher {
 	case h.filter != nil:
 		return h.filter
 	case h.o.Linked:
-		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return DialUnix(ctx, h.conf.RunPath(junkSocket))
-		}
-		return farTeacher{&http.Client{Transport: &http.Transport{DialContext: dial, IdleConnTimeout: time.Minute}, Timeout: teachTime}}
+		dial := h.dialer("junk")
+		return farTeacher{&http.Client{Transport: &http.Transport{
+			DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+			IdleConnTimeout: time.Minute}, Timeout: teachTime}}
 	}
 	return nil
 }

@@ -150,7 +150,7 @@ func (h *House) channel(s *mail.Session, kind string) ([]byte, bool) {
 	return sasl.Channel(s.TLS, kind, h.keeper.Shown(s.Start))
 }
 
-// doors are what the rooms of this process offer to those of others.
+// doors are what the rooms of this process offer to those of others: where all are in it, to a second front.
 func (h *House) doors(*tls.Config, mail.Authenticator) ([]planned, error) {
 	var out []planned
 	offer := func(name, socket string, door mail.Door) {
@@ -161,9 +161,7 @@ func (h *House) doors(*tls.Config, mail.Authenticator) ([]planned, error) {
 	}
 	if h.has(Guard) {
 		offer("guard", guardSocket, h.guardDoor)
-		if h.o.Linked {
-			out = append(out, h.lessonService())
-		}
+		out = append(out, h.lessonService(), h.evidenceService())
 		asked, err := h.postfix()
 		if err != nil {
 			return nil, err
@@ -176,10 +174,7 @@ func (h *House) doors(*tls.Config, mail.Authenticator) ([]planned, error) {
 	if h.has(Accounts) {
 		out = append(out, h.rulesService())
 	}
-	if h.has(Guard) && h.o.Linked {
-		out = append(out, h.evidenceService())
-	}
-	if h.journal != nil && h.o.Linked { // a door for events alone: the verbs are not for the rooms
+	if h.journal != nil { // a door for events alone: the verbs are not for the rooms
 		out = append(out, h.http("events", h.conf.RunPath(config.Events), 0o660, management.New(management.Config{Record: h.journal, Reports: h.reports, Counts: h.counts,
 			Log: h.log.With("room", "management")})))
 	}
