@@ -79,7 +79,8 @@ func confined(dir, room string) error {
 	return h.Close()
 }
 
-// TestConfined: a room's process can open its own database and what it is there for, and nothing else, even as root.
+// TestConfined: a room's process can open its own database and what it is there for, and nothing else, even as root. Nobody but the
+// msa can open what users have dropped, and nobody the keys that no room was told to use: of an authority, or of links between machines.
 func TestConfined(t *testing.T) {
 	c := made(t, house.CreateOptions{})
 	h, err := house.Open(t.Context(), house.Options{Config: c.Config, Hash: cheap}) // makes the databases
@@ -89,12 +90,21 @@ func TestConfined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, name := range []string{"certs/acme/account.key", "links/key.pem", "spool/dropped.eml", "dkim/example.test/old.key", "secret.pem"} {
+		file := filepath.Join(c.Config.Dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("secret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for room, want := range map[string]string{
 		"accounts":   "accounts run samotop.toml",
 		"guard":      "evidence run samotop.toml",
 		"mailbox":    "mails run samotop.toml tls",
 		"mta":        "run samotop.toml tls",
-		"msa":        "run samotop.toml tls",
+		"msa":        "run samotop.toml spool tls",
 		"qm":         "dkim queue run samotop.toml",
 		"management": "journal run samotop.toml",
 	} {
