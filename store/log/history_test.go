@@ -56,6 +56,7 @@ func newHistory(t *testing.T, seed uint64, did map[string]int) *history {
 	h.o.ReserveOctets = 256 << 10
 	h.o.AheadOctets = 4096 << (seed % 4)
 	h.o.StallTime, h.o.fullPause, h.o.closeTime = 300*time.Millisecond, 5*time.Millisecond, time.Second
+	h.o.ViewTime = time.Hour           // a process of idle priority may stand still for longer than the default
 	h.o.Direct = Direct(h.rng.IntN(2)) // auto or off
 	h.sim.NoDirect = h.rng.IntN(4) == 0
 	return h

@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"syscall"
 
 	"github.com/samotop/samotop/store"
@@ -71,6 +72,7 @@ func (e *Engine) take() (items []*item, ok bool) {
 			e.mu.Unlock()
 		}
 		<-e.work
+		runtime.Gosched() // who runs now may have something for the same group
 	}
 }
 
