@@ -392,7 +392,11 @@ func (c *conn) run(ctx context.Context) error {
 		err = c.allowed(verb)
 	}
 	if err == nil {
+		before, box := c.mode, c.sel
 		err = c.exec(ctx, verb, p)
+		if c.mode&^before&modeCondstore != 0 && c.sel != nil && c.sel == box { // RFC 7162 section 3.1: what enables it is answered by
+			c.say("* OK [HIGHESTMODSEQ ", strconv.FormatUint(uint64(max(c.sel.modseq, 1)), 10), "] highest")
+		}
 	}
 	if c.text == "" {
 		c.text = verb + " completed"

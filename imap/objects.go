@@ -145,14 +145,27 @@ func (c *conn) fetchBinary(ctx context.Context, m *Message, it *fetchItem) error
 
 // binaryCount counts octets, and looks for NUL.
 type binaryCount struct {
-	n   int64
-	nul bool
+	n     int64
+	nul   bool
+	eight bool // an octet over 127
 }
 
 func (b *binaryCount) Write(p []byte) (int, error) {
 	b.n += int64(len(p))
 	b.nul = b.nul || bytes.IndexByte(p, 0) >= 0
+	b.eight = b.eight || !isASCII(p)
 	return len(p), nil
+}
+
+// encoding is the transfer encoding that needs no change for these octets.
+func (b *binaryCount) encoding() string {
+	switch {
+	case b.nul:
+		return "binary"
+	case b.eight:
+		return "8bit"
+	}
+	return "7bit"
 }
 
 // outWriter writes to the peer.

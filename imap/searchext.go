@@ -407,10 +407,19 @@ func (c *conn) tellNumbers(res *SearchResult, part *partialRange, uid bool) {
 		return
 	}
 	nums := c.numbering(uid)
-	for i, u := range list {
+	for i := 0; i < len(list); { // a set in the order of the result (RFC 5267 section 3.1); what counts up is a range
 		if i > 0 {
 			c.out = append(c.out, ',')
 		}
-		c.num(uint64(nums.number(u)))
+		first := nums.number(list[i])
+		last := first
+		for i++; i < len(list) && nums.number(list[i]) == last+1; i++ {
+			last++
+		}
+		c.num(uint64(first))
+		if last > first {
+			c.out = append(c.out, ':')
+			c.num(uint64(last))
+		}
 	}
 }

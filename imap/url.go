@@ -21,8 +21,8 @@ type messageURL struct {
 // URL with the account as its user, or a path relative to the selected mailbox.
 func parseURL(s, account string) (u messageURL, ok bool) {
 	if len(s) > 7 && strings.EqualFold(s[:7], "imap://") {
-		user, path, is := splitServer(s)
-		if !is || user != account { // section 3.2: of another user, or of nobody
+		owner, path, is := splitServer(s)
+		if !is || !owner.isOf(account) { // section 3.2: of another user, or of nobody
 			return u, false
 		}
 		s = path

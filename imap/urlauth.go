@@ -17,7 +17,7 @@ const mechInternal = "INTERNAL"
 // authURL is a URL with an authorization (RFC 4467 section 3, RFC 5092 section 6.1).
 type authURL struct {
 	messageURL
-	owner     string    // whose mailbox it is
+	owner     urlOwner
 	expire    time.Time // zero: never
 	access    string    // lower-case kind with its "+", and for whom: "submit+fred", "user+fred", "authuser", "anonymous"
 	mechanism string    // upper case; "" in a URL that is not authorized yet
@@ -54,7 +54,7 @@ func parseAuthURL(s string, authorized bool) (u authURL, ok bool) {
 		base, u.expire = base[:i], t
 	}
 	var path string
-	if u.owner, path, ok = splitServer(base); !ok || u.owner == "" {
+	if u.owner, path, ok = splitServer(base); !ok || u.owner.user == "" {
 		return u, false
 	}
 	u.messageURL, ok = parsePath(path)
@@ -75,18 +75,33 @@ func parseAccess(s string) (string, bool) {
 	return "", false
 }
 
-// splitServer takes an absolute URL apart: whose it is, "" if it does not say so, and the path.
-func splitServer(s string) (user, path string, ok bool) {
+// urlOwner is whose mailbox a URL is of.
+type urlOwner struct{ user, host string } // the user, "" if it does not say so, and the server without its port
+
+// splitServer takes an absolute URL apart.
+func splitServer(s string) (o urlOwner, path string, ok bool) {
 	if len(s) <= 7 || !strings.EqualFold(s[:7], "imap://") {
-		return "", "", false
+		return o, "", false
 	}
 	server, path, _ := strings.Cut(s[7:], "/")
-	if at := strings.LastIndexByte(server, '@'); at >= 0 {
-		user, _, _ = strings.Cut(server[:at], ";") // ;AUTH=
-		name, err := url.PathUnescape(user)
-		return name, "/" + path, err == nil
+	at := strings.LastIndexByte(server, '@')
+	o.host, _, _ = strings.Cut(server[at+1:], ":")
+	if at < 0 {
+		return o, "/" + path, true
 	}
-	return "", "/" + path, true
+	user, _, _ := strings.Cut(server[:at], ";") // ;AUTH=
+	var err error
+	o.user, err = url.PathUnescape(user)
+	return o, "/" + path, err == nil
+}
+
+// names are what the account may be called: the user, or, where users are called by addresses and the URL has the domain as
+// its server, both together.
+func (o urlOwner) names() [2]string { return [2]string{o.user, o.user + "@" + o.host} }
+
+func (o urlOwner) isOf(account string) bool {
+	names := o.names()
+	return sameUser(names[0], account) || sameUser(names[1], account)
 }
 
 // sign makes the token of a URL.
@@ -142,7 +157,7 @@ func (c *conn) cmdGenURLAuth(ctx context.Context, p *parser) error {
 		if !ok {
 			return bad("not an IMAP URL of a message that ends in ;URLAUTH= and for whom it is")
 		}
-		if !sameUser(u.owner, c.sess.Login.Account) { // whether that user exists is not told
+		if !u.owner.isOf(c.sess.Login.Account) { // whether that user exists is not told
 			return bad("the URL must be of your own mailbox, with your user name")
 		}
 		if urls = append(urls, u); p.atEnd() {

@@ -105,9 +105,14 @@ func (c *conn) openURL(ctx context.Context, s string, use func(m *Message, u *me
 		return nil
 	}
 	account := c.account
-	if !sameUser(u.owner, c.sess.Login.Account) {
+	if !u.owner.isOf(c.sess.Login.Account) {
 		var err error
-		if account, err = c.account.(URLKeys).Owner(ctx, u.owner); err != nil {
+		for _, name := range u.owner.names() {
+			if account, err = c.account.(URLKeys).Owner(ctx, name); err == nil || !isAnswer(err) {
+				break
+			}
+		}
+		if err != nil {
 			return unlessAnswer(err)
 		}
 		defer account.Close()
@@ -202,18 +207,18 @@ func (c *conn) tellURL(ctx context.Context, m *Message, u *messageURL, w *urlWan
 	return true, nil
 }
 
-// tellPartStructure writes the structure of what a URL names as it is told: without an encoding if it is decoded (RFC 5524
-// section 3.2).
+// tellPartStructure writes the structure of what a URL names as it is told, with its extension data (RFC 5259): without an encoding
+// if it is decoded (RFC 5524 section 3.2).
 func (c *conn) tellPartStructure(ctx context.Context, m *Message, it *fetchItem, decode bool) error {
 	if len(it.path) == 0 && it.text == textAll {
-		c.out = append(c.out, m.Body...)
+		c.out = append(c.out, m.Structure...)
 		return nil
 	}
 	sp, _ := it.spanOf(m.Parts)
 	if it.text != textAll { // a header or a text by itself is no part: it is as plain as text can be
 		c.out = append(c.out, `("text" "plain" ("charset" "us-ascii") NIL NIL "8bit" `...)
 		c.out = strconv.AppendInt(c.out, sp.to-sp.from, 10)
-		c.out = append(c.out, " 0)"...)
+		c.out = append(c.out, " 0 NIL NIL NIL NIL)"...)
 		return nil
 	}
 	part := m.Parts.find(it.path)
@@ -227,8 +232,9 @@ func (c *conn) tellPartStructure(ctx context.Context, m *Message, it *fetchItem,
 		if _, err := io.Copy(&count, r); err != nil {
 			return err
 		}
-		root.Encoding, root.BodyStart, root.End = "BINARY", 0, count.n
+		// As it is told, with what that needs; lines are a matter of the encoded form, and there is none.
+		root.Encoding, root.BodyStart, root.End, root.Lines = count.encoding(), 0, count.n, 0
 	}
-	c.out = AppendBodyStructure(c.out, root, false)
+	c.out = AppendBodyStructure(c.out, root, true)
 	return nil
 }
