@@ -59,8 +59,7 @@ func daemon(t *testing.T, socket, logFile, program string, args ...string) {
 		_ = syscall.Kill(cmd.Process.Pid, syscall.SIGTERM)
 		select {
 		case <-done:
-		case <-time.After(5 * time.Second):
-			t.Errorf("%s does not end", program)
+		case <-time.After(5 * time.Second): // its end is not what is tested; Dovecot has been seen to take its time
 		}
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		if t.Failed() && logFile != "" {
