@@ -49,6 +49,7 @@ type Mailbox struct {
 	columns columnSet
 
 	sweepNow chan struct{} // room for one
+	sweeping sync.Mutex    // one Sweep at a time
 	stop     context.CancelFunc
 	bg       context.Context // of the room's own work
 	wg       sync.WaitGroup

@@ -45,8 +45,11 @@ func (m *Mailbox) sweeper() {
 }
 
 // Sweep removes the messages of deleted mailboxes, bodies without references whose grace is over, old entries of
-// change logs and old delivery ids. The room does it by itself from time to time; it may be called at any time.
+// change logs and old delivery ids. The room does it by itself from time to time; it may be called at any time, and
+// waits for a sweep that is under way: what that one has in hand is done when Sweep returns.
 func (m *Mailbox) Sweep(ctx context.Context) error {
+	m.sweeping.Lock()
+	defer m.sweeping.Unlock()
 	return firstError(m.turnIfDue(ctx), m.reapBoxes(ctx), m.trimLogs(ctx), m.freeBodies(ctx))
 }
 
