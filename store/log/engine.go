@@ -265,6 +265,7 @@ func (e *Engine) end() error {
 		err = errors.Join(err, e2)
 	}
 	e.endIndex()
+	e.done.Wait() // a flush that was asked for and given up must not meet a closed index
 	err = errors.Join(err, e.closeDB())
 	e.segs.close()
 	err = errors.Join(err, e.cutZeros(), e.w.file.Close(), e.lock.Close())

@@ -364,6 +364,31 @@ func TestFullDisk(t *testing.T) {
 	mustCommit(t, e, put("b", "1"))
 }
 
+// TestEndAwaitsFlush: a flush of the index that end asked for itself, and gave up as the engine was fenced or the disk
+// full, may not have begun yet. Pebble panics when it is asked after it was closed.
+func TestEndAwaitsFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := mustOpen(t, small(Options{Dir: "/db", FS: disk.NewSim(1)}))
+		e.mu.Lock()
+		e.closing = true
+		e.signal()
+		e.mu.Unlock()
+		close(e.stopKeep)
+		e.done.Wait() // as in Close: what end starts comes later
+		e.done.Add(1)
+		go func() {
+			defer e.done.Done()
+			time.Sleep(time.Second)
+			if _, err := e.db.AsyncFlush(); err != nil {
+				t.Error(err)
+			}
+		}()
+		if err := e.end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestCloseWithoutRoom: the index waits for room that never comes. Close ends nevertheless, and what is in the log but
 // not in the index has an unknown outcome: it is not refused, for the next opening finds it.
 func TestCloseWithoutRoom(t *testing.T) {
