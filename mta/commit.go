@@ -3,6 +3,7 @@ package mta
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/samotop/samotop/mail"
@@ -29,7 +30,9 @@ func (t *transaction) commit(ctx context.Context) ([]mail.Reply, error) {
 	if err := t.amend(ctx); err != nil {
 		return nil, err
 	}
-	t.settle(ctx)
+	if err := t.settle(ctx); err != nil {
+		return nil, err
+	}
 	return t.answer(ctx)
 }
 
@@ -234,25 +237,13 @@ func (t *transaction) resend(tx mail.Transaction) error {
 	return t.spool.CopyTo(tx)
 }
 
-// settle commits both parts. Where there are two, each prepares first if it can, so that a refusal is known before
-// anything is taken; the one that cannot prepare comes last.
-func (t *transaction) settle(ctx context.Context) {
-	order := []*part{&t.queue, &t.mailbox}
-	live := order[:0:0]
-	for _, p := range order {
-		switch {
-		case p.failed():
-		case t.wanted(p):
-			live = append(live, p)
-		default:
-			p.tx.Abort() //nolint:errcheck // nothing was wanted of it
-		}
-	}
-	if len(live) == 2 {
-		if _, ok := live[0].tx.(mail.Preparer); !ok {
-			live[0], live[1] = live[1], live[0]
-		}
-		for _, p := range live {
+// settle commits both parts, the queue first: what the Mailbox then does not take can still be queued, while what the Mailbox has
+// taken cannot be given back. So what is owed as far as is known by then is written to the queue before the Mailbox is asked; where
+// that cannot be done the sender is put off, and comes again to a house that has nothing of the message yet.
+func (t *transaction) settle(ctx context.Context) error {
+	queue, mailbox := t.ready(&t.queue), t.ready(&t.mailbox)
+	if queue && mailbox {
+		for _, p := range []*part{&t.queue, &t.mailbox} {
 			if prep, ok := p.tx.(mail.Preparer); ok {
 				if _, err := prep.Prepare(ctx); err != nil {
 					p.fail(err)
@@ -260,23 +251,79 @@ func (t *transaction) settle(ctx context.Context) {
 			}
 		}
 	}
-	for _, p := range live {
-		if p.err == nil {
-			if p.replies, p.err = p.tx.Commit(ctx); p.err == nil && len(p.replies) != p.accepted {
-				p.err = mail.NewReply(451, mail.Enhanced{4, 3, 0}, "Temporary local problem, please try again later")
-			}
-		}
+	if queue && t.queue.err == nil {
+		t.queue.commit(ctx)
 	}
+	if mailbox && t.mailbox.err == nil {
+		t.tally(&t.mailbox)
+		if err := t.foresee(ctx); err != nil {
+			return err
+		}
+		t.mailbox.commit(ctx)
+	}
+	t.tally(nil)
+	return nil
+}
+
+// ready reports whether something is wanted of a part that is well; a part of which nothing is wanted is given up.
+func (t *transaction) ready(p *part) bool {
+	if p.failed() {
+		return false
+	}
+	if !t.wanted(p) {
+		p.tx.Abort() //nolint:errcheck // nothing was wanted of it
+		return false
+	}
+	return true
+}
+
+func (p *part) commit(ctx context.Context) {
+	if p.replies, p.err = p.tx.Commit(ctx); p.err == nil && len(p.replies) != p.accepted {
+		p.err = mail.NewReply(451, mail.Enhanced{4, 3, 0}, "Temporary local problem, please try again later")
+	}
+}
+
+// tally notes what became of each target, as if the part that is still to come took all of its own.
+func (t *transaction) tally(coming *part) {
 	for i := range t.targets {
 		x := &t.targets[i]
 		switch {
 		case x.index < 0, x.unused: // keeps the refusal it has
+		case x.part == coming:
+			x.reply = mail.OK()
 		case x.part.err != nil:
 			x.reply = *mail.AsReply(x.part.err)
 		default:
 			x.reply = x.part.replies[x.index]
 		}
 	}
+}
+
+// foresee writes what is owed as things stand to the queue, all but the last step.
+func (t *transaction) foresee(ctx context.Context) error {
+	replies, taken := t.verdicts()
+	if !taken {
+		return nil
+	}
+	owed := t.owed(replies)
+	if len(owed) == 0 {
+		return nil
+	}
+	tx, err := t.write(ctx, owed)
+	if err == nil {
+		if prep, ok := tx.(mail.Preparer); ok {
+			_, err = prep.Prepare(ctx)
+		}
+		if err != nil {
+			tx.Abort() //nolint:errcheck // it has failed already
+		}
+	}
+	if err != nil {
+		t.config().Log.WarnContext(ctx, "message put off: some targets would take it, and what the others are owed cannot be queued", "id", t.id, "error", err)
+		return mail.AsReply(err)
+	}
+	t.debt, t.debtors = tx, owed
+	return nil
 }
 
 // wanted reports whether any target of the part is to be kept.
@@ -289,13 +336,12 @@ func (t *transaction) wanted(p *part) bool {
 	return false
 }
 
-// answer gives one reply for each recipient. What is owed, because some target took the message and another did
-// not, is queued first.
-func (t *transaction) answer(ctx context.Context) ([]mail.Reply, error) {
-	replies := make([]mail.Reply, len(t.recipients))
+// verdicts gives one reply for each recipient, and tells whether the message was taken for any.
+func (t *transaction) verdicts() (replies []mail.Reply, taken bool) {
+	replies = make([]mail.Reply, len(t.recipients))
 	// The Mailbox may have it, though its answer was lost: then the queue hands it over once more under the same delivery
 	// id. Were it left to the peer to send again, it would be there twice.
-	taken := t.spool != nil && errors.Is(t.mailbox.err, mail.ErrUnknownOutcome)
+	taken = t.spool != nil && errors.Is(t.mailbox.err, mail.ErrUnknownOutcome)
 	for i := range t.recipients {
 		rec := &t.recipients[i]
 		if rec.dropped {
@@ -313,6 +359,13 @@ func (t *transaction) answer(ctx context.Context) ([]mail.Reply, error) {
 		replies[i] = mail.Agree(of)
 		taken = taken || replies[i].Positive()
 	}
+	return replies, taken
+}
+
+// answer gives one reply for each recipient. What is owed, because some target took the message and another did
+// not, is queued first.
+func (t *transaction) answer(ctx context.Context) ([]mail.Reply, error) {
+	replies, taken := t.verdicts()
 	if !taken {
 		return replies, nil
 	}
@@ -370,20 +423,15 @@ func (t *transaction) owed(replies []mail.Reply) []mail.Recipient {
 	return owed
 }
 
-// enqueue puts the message into the queue for those to whom it is owed.
+// enqueue puts the message into the queue for those to whom it is owed. Where that was foreseen, only the last step is left.
 func (t *transaction) enqueue(ctx context.Context, owed []mail.Recipient) (mail.Reply, error) {
-	tx, err := t.r.open(ctx, t.s, t.config().Queue, &t.r.queue, t.from)
-	if err != nil {
-		return mail.Reply{}, err
-	}
-	defer tx.Abort() //nolint:errcheck // committed or given up
-	for i := range owed {
-		if err := tx.Recipient(ctx, &owed[i]); err != nil {
+	tx := t.debt
+	if tx == nil || !slices.EqualFunc(owed, t.debtors, sameDebt) {
+		var err error
+		if tx, err = t.write(ctx, owed); err != nil {
 			return mail.Reply{}, err
 		}
-	}
-	if err := t.resend(tx); err != nil {
-		return mail.Reply{}, err
+		defer tx.Abort() //nolint:errcheck // committed or given up
 	}
 	replies, err := tx.Commit(ctx)
 	if err != nil {
@@ -395,4 +443,25 @@ func (t *transaction) enqueue(ctx context.Context, owed []mail.Recipient) (mail.
 		}
 	}
 	return mail.Agree(replies), nil
+}
+
+func sameDebt(a, b mail.Recipient) bool {
+	return a.Address == b.Address && a.DeliveryID == b.DeliveryID && (a.Failed == nil) == (b.Failed == nil)
+}
+
+// write begins a message to the queue for those to whom it is owed, and writes all of it.
+func (t *transaction) write(ctx context.Context, owed []mail.Recipient) (mail.Transaction, error) {
+	tx, err := t.r.open(ctx, t.s, t.config().Queue, &t.r.queue, t.from)
+	if err != nil {
+		return nil, err
+	}
+	for i := range owed {
+		if err := tx.Recipient(ctx, &owed[i]); err != nil {
+			return nil, errors.Join(err, tx.Abort())
+		}
+	}
+	if err := t.resend(tx); err != nil {
+		return nil, errors.Join(err, tx.Abort())
+	}
+	return tx, nil
 }

@@ -133,6 +133,10 @@ func TestOneAnswer(t *testing.T) {
 		}
 	}
 	ioFails := func([]mail.Recipient) ([]mail.Reply, error) { return nil, errors.New("disk on fire") }
+	away := refuse(451, mail.Enhanced{4, 4, 1})
+	once := func(with error) func(int64) error {
+		return func(int64) (err error) { err, with = with, nil; return err }
+	}
 	cases := []struct {
 		name           string
 		house          house
@@ -158,6 +162,16 @@ func TestOneAnswer(t *testing.T) {
 			to: "mixed@our.test", end: "250", queue: "x@far.test | a@our.test"},
 		{name: "queue fails, mailbox took it, nothing can be owed: refuse", house: house{queue: mailtest.Recorder{OnCommit: ioFails}},
 			to: "mixed@our.test", end: "451", mailbox: "a@our.test"},
+		{name: "queue away, something is owed: nothing is taken", house: house{queue: mailtest.Recorder{OnRecipient: func(*mail.Recipient) error { return away }}},
+			to: "mixed@our.test", end: "451"},
+		{name: "queue dies while writing and stays away: nothing is taken", house: house{queue: mailtest.Recorder{OnWrite: func(int64) error { return away }}},
+			to: "mixed@our.test", end: "451"},
+		{name: "queue cannot prepare what is owed: nothing is taken", house: house{queue: mailtest.Recorder{Prepares: true, OnWrite: func(int64) error { return away }}},
+			to: "mixed@our.test", end: "451"},
+		{name: "queue dies while writing and is back: owed", house: house{queue: mailtest.Recorder{OnWrite: once(away)}},
+			to: "mixed@our.test", end: "250", mailbox: "a@our.test", queue: "x@far.test"},
+		{name: "what was foreseen is not what is owed", house: house{mailbox: mailtest.Recorder{OnCommit: failFor("a", full)}, queue: mailtest.Recorder{OnWrite: once(away)}},
+			to: "both@our.test out@our.test", end: "250 250", mailbox: "b@our.test", queue: "a@our.test,x@far.test"},
 		{name: "LMTP: each his own answer", lmtp: true, house: house{mailbox: mailtest.Recorder{OnCommit: failFor("b", full)}},
 			to: "a@our.test b@our.test", end: "250 452", mailbox: "a@our.test"},
 		{name: "LMTP: a recipient taken in part is owed the rest", lmtp: true, house: house{mailbox: mailtest.Recorder{OnCommit: failFor("b", full)}},

@@ -22,6 +22,8 @@ type transaction struct {
 	targets    []target
 	mailbox    part
 	queue      part
+	debt       mail.Transaction // written to the queue but for the last step: what will be owed if the Mailbox takes the rest
+	debtors    []mail.Recipient // of debt
 
 	fields        []mail.Field // added by those in front of us
 	mailboxFields []mail.Field // for those alone who get it here
@@ -260,6 +262,9 @@ func (t *transaction) Abort() error {
 	txs := t.open()
 	if t.settled {
 		txs = append(txs, t.guard)
+	}
+	if t.debt != nil {
+		txs = append(txs, t.debt)
 	}
 	var errs []error
 	for _, tx := range txs {
