@@ -120,7 +120,7 @@ func (t *transaction) early(ctx context.Context, o *Opinion, to, account mail.Ad
 	case role:
 		return nil
 	case over(o.Score, th.Refuse):
-		answer = spam(to)
+		answer = spam(to, o.Text)
 		t.learn(account, Refused)
 	case over(o.Score, th.Defer):
 		answer = mail.NewReply(450, mail.Enhanced{4, 7, 1}, "%s: we are not sure about you yet, please try again later", to.Path())
@@ -134,8 +134,20 @@ func (t *transaction) early(ctx context.Context, o *Opinion, to, account mail.Ad
 	return answer.Because(errScore{o.String()})
 }
 
-func spam(to mail.Address) *mail.Reply {
-	return mail.NewReply(550, mail.Enhanced{5, 7, 1}, "%s: this looks like spam to us; postmaster hears you if it is not", to.Path())
+// spam refuses in the words of who thinks so, or ours.
+func spam(to mail.Address, text string) *mail.Reply {
+	if text == "" {
+		text = "this looks like spam to us; postmaster hears you if it is not"
+	}
+	return mail.NewReply(550, mail.Enhanced{5, 7, 1}, "%s: %s", to.Path(), text)
+}
+
+// later puts the content off.
+func later(to mail.Address, text string) *mail.Reply {
+	if text == "" {
+		text = "this cannot be judged now, please try again later"
+	}
+	return mail.NewReply(451, mail.Enhanced{4, 7, 1}, "%s: %s", to.Path(), text)
 }
 
 // errScore is the cause of a reply, for the log.
@@ -247,21 +259,21 @@ func (t *transaction) sentenceOne(ctx context.Context, ss []suspect, reply *mail
 	}
 	to := t.recipients[ss[0].recipient]
 	th := &t.c.Thresholds
-	refuse, later := !isRole(to.address) && len(ss) == to.targets, false
+	refuse, putOff := !isRole(to.address) && len(ss) == to.targets, false
 	signed := t.signed()
 	for i := range ss {
-		later = later || ss[i].opinion.Defer && !(ss[i].promised && signed)
+		putOff = putOff || ss[i].opinion.Defer && !(ss[i].promised && signed)
 		refuse = refuse && over(ss[i].opinion.Score, th.Refuse) && !(ss[i].promised && signed)
 	}
 	switch {
 	case refuse:
-		*reply = *spam(to.address).Because(errScore{ss[0].opinion.String()})
-	case later:
-		*reply = *mail.NewReply(451, mail.Enhanced{4, 7, 1}, "%s: this cannot be judged now, please try again later", to.address.Path()).Because(errScore{ss[0].opinion.String()})
+		*reply = *spam(to.address, ss[0].opinion.Text).Because(errScore{ss[0].opinion.String()})
+	case putOff:
+		*reply = *later(to.address, ss[0].opinion.Text).Because(errScore{ss[0].opinion.String()})
 	}
 	var junk []mail.Target // what is to be filed as junk, and what we think of the rest
 	for i := range ss {
-		if refuse || later {
+		if refuse || putOff {
 			break
 		}
 		if target := t.target(&ss[i]); target.Folder != "" || target.Note != "" {
@@ -276,10 +288,10 @@ func (t *transaction) sentenceOne(ctx context.Context, ss []suspect, reply *mail
 	}
 	for i := range ss {
 		s := &ss[i]
-		filed := refuse || later || slices.ContainsFunc(junk, func(x mail.Target) bool { return x.Address == s.to && x.Folder != "" })
+		filed := refuse || putOff || slices.ContainsFunc(junk, func(x mail.Target) bool { return x.Address == s.to && x.Folder != "" })
 		if t.m.Proven = t.m.Proven || signed; refuse {
 			t.learn(s.to, Refused)
-		} else if later {
+		} else if putOff {
 			s.opinion.Reasons = append(s.opinion.Reasons, "cannot be judged now")
 		} else if filed {
 			t.learn(s.to, FiledAsJunk)

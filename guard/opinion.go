@@ -17,6 +17,7 @@ type Opinion struct {
 	Reasons []string // in a few words each, such as "listed by zen.example.org +4"; at most MaxReasons are kept
 
 	Defer  bool         // the content is to be put off, whatever the score: 451 4.7.1
+	Text   string       // what the sender is told if the content is refused or put off, in one line; "": words of ours
 	Fields []mail.Field // to be added to the header, at most MaxFields
 }
 
@@ -38,6 +39,9 @@ func (o *Opinion) Say(score float64, format string, args ...any) {
 func (o *Opinion) add(x Opinion) {
 	o.Score += x.Score
 	o.Defer = o.Defer || x.Defer
+	if o.Text == "" {
+		o.Text = x.Text
+	}
 	o.Fields = append(slices.Clip(o.Fields), x.Fields[:min(len(x.Fields), max(0, MaxFields-len(o.Fields)))]...)
 	room := max(0, MaxReasons-len(o.Reasons))
 	o.Reasons = append(slices.Clip(o.Reasons), x.Reasons[:min(len(x.Reasons), room)]...)

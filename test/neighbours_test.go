@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,8 +43,8 @@ func (f *foreign) write(name, text string) {
 	}
 }
 
-// start runs a program in the foreground until the test ends, and waits until something listens.
-func (f *foreign) start(network, address, program string, args ...string) {
+// start runs a program in the foreground until the test ends, or stop is called, and waits until something listens.
+func (f *foreign) start(network, address, program string, args ...string) (stop func()) {
 	f.t.Helper()
 	out := &output{news: make(chan struct{}, 1)}
 	c := exec.Command(program, args...)
@@ -52,10 +53,13 @@ func (f *foreign) start(network, address, program string, args ...string) {
 	if err := c.Start(); err != nil {
 		f.t.Fatal(err)
 	}
-	f.t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		_ = c.Process.Signal(syscall.SIGTERM)
 		_ = c.Wait()
 		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) // its children
+	})
+	f.t.Cleanup(func() {
+		stop()
 		if f.t.Failed() {
 			text, _ := os.ReadFile(f.path("log"))
 			f.t.Logf("%s: %s%s", program, out, text)
@@ -64,7 +68,7 @@ func (f *foreign) start(network, address, program string, args ...string) {
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial(network, address); err == nil {
 			conn.Close()
-			return
+			return stop
 		}
 		if time.Now().After(end) {
 			f.t.Fatalf("%s does not listen on %s", program, address)

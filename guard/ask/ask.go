@@ -156,6 +156,9 @@ func (r *reading) Close() {
 	r.f.busy.Add(-1)
 }
 
+// maxTextOctets is the longest text of a filter that who sends a message is told.
+const maxTextOctets = 200
+
 // clean keeps what a filter says from breaking a log line or a header field.
 func clean(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
@@ -165,6 +168,17 @@ func clean(s string, most int) string {
 		return r
 	}, s)
 	return strings.ToValidUTF8(s[:min(len(s), most)], "")
+}
+
+// told is what a filter wants to be told to who sends a message, fit for a reply: ASCII on one line (RFC 5321 section 4.2).
+func told(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r > '~' {
+			return '?'
+		}
+		return r
+	}, strings.Join(strings.Fields(clean(s, len(s))), " "))
+	return strings.TrimSpace(s[:min(len(s), maxTextOctets)])
 }
 
 // say words a filter's verdict.

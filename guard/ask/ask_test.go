@@ -52,13 +52,17 @@ func TestRspamd(t *testing.T) {
 		code         int
 		score        float64
 		put          bool
-		reason       string
+		reason, text string
 	}{
 		{name: "nothing", answer: `{"action":"no action","score":0.6,"symbols":{"A":{"score":0.6},"B":{"score":0}}}`, code: 200, score: 0.5, reason: "rspamd: no action A(0.6) +0.5"},
 		{name: "junk", answer: `{"action":"add header","score":7.2,"symbols":{"BAYES_SPAM":{"score":5.1},"X":{"score":2.1}}}`, code: 200, score: 6, reason: "rspamd: add header BAYES_SPAM(5.1) X(2.1) +6.0"},
 		{name: "reject", answer: `{"action":"reject","score":20}`, code: 200, score: 1000, reason: "rspamd: reject +1000.0"},
 		{name: "later", answer: `{"action":"soft reject","score":0}`, code: 200, put: true, reason: "rspamd: soft reject +0.0"},
+		{name: "told", answer: `{"action":"reject","score":20,"messages":{"smtp_message":"no\r\nmore"}}`, code: 200, score: 1000, reason: "rspamd: reject +1000.0", text: "no more"},
+		{name: "no messages", answer: `{"action":"reject","score":20,"messages":[]}`, code: 200, score: 1000, reason: "rspamd: reject +1000.0"},
 		{name: "skipped", answer: `{"is_skipped":true}`, code: 200},
+		{name: "skipped, no action", answer: `{"is_skipped":true,"action":"no action","score":2}`, code: 200},
+		{name: "settled without rules", answer: `{"is_skipped":true,"action":"reject","score":15}`, code: 200, score: 1000, reason: "rspamd: reject +1000.0"},
 		{name: "broken", answer: `{`, code: 200},
 		{name: "no action", answer: `{}`, code: 200},
 		{name: "error", answer: `{"error":"no"}`, code: 200},
@@ -68,7 +72,7 @@ func TestRspamd(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				got, _ := io.ReadAll(r.Body)
-				if string(got) != content || r.URL.Path != "/checkv2" || r.Header.Get("IP") != "192.0.2.7" || r.Header.Get("From") != "x@example.com" || r.Header.Get("Helo") != "mx.example.com" || r.Header.Get("Password") != "pw" {
+				if string(got) != content || r.URL.Path != "/checkv2" || r.Header.Get("IP") != "192.0.2.7" || r.Header.Get("From") != "x@example.com" || r.Header.Get("Rcpt") != "alice@example.org" || r.Header.Get("Helo") != "mx.example.com" || r.Header.Get("Password") != "pw" {
 					t.Errorf("%s %q %v", r.URL, got, r.Header)
 				}
 				w.WriteHeader(c.code)
@@ -77,12 +81,12 @@ func TestRspamd(t *testing.T) {
 			defer srv.Close()
 			conf := ask.Config{Name: "rspamd", URL: srv.URL + "/checkv2", Password: "pw", Timeout: 10 * time.Second}
 			o, err := opinion(t, ask.New(conf), content)
-			if err != nil || o.Score != c.score || o.Defer != c.put || strings.Join(o.Reasons, "|") != c.reason {
+			if err != nil || o.Score != c.score || o.Defer != c.put || strings.Join(o.Reasons, "|") != c.reason || o.Text != c.text {
 				t.Errorf("%+v, %v", o, err)
 			}
 			conf.Required = true
 			o, err = opinion(t, ask.New(conf), content)
-			if broken := c.reason == "" && c.name != "skipped"; err != nil || o.Defer != (c.put || broken) {
+			if broken := c.reason == "" && !strings.HasPrefix(c.name, "skipped"); err != nil || o.Defer != (c.put || broken) {
 				t.Errorf("where it is required: %+v, %v", o, err)
 			}
 		})
@@ -178,6 +182,7 @@ func TestMilter(t *testing.T) {
 		score  float64
 		put    bool
 		reason string
+		text   string
 		fields string
 		broken bool
 	}{
@@ -187,8 +192,10 @@ func TestMilter(t *testing.T) {
 		{name: "reject", answer: map[byte][]string{'E': {"r"}}, score: 1000, reason: "m: rejects it +1000.0"},
 		{name: "discard", answer: map[byte][]string{'B': {"d"}}, score: 1000, reason: "m: rejects it +1000.0"},
 		{name: "tempfail", answer: map[byte][]string{'N': {"t"}}, put: true, reason: "m: puts it off"},
-		{name: "code 5", answer: map[byte][]string{'E': {"y554 5.7.1 virus\r\nEICAR found\x00"}}, score: 1000, reason: "m: 554 5.7.1 virus  EICAR found +1000.0"},
-		{name: "code 4", answer: map[byte][]string{'M': {"y451 4.7.1 wait\x00"}}, put: true, reason: "m: 451 4.7.1 wait"},
+		{name: "code 5", answer: map[byte][]string{'E': {"y554 5.7.1 virus\r\nEICAR found\x00"}}, score: 1000, reason: "m: virus EICAR found +1000.0", text: "virus EICAR found"},
+		{name: "code 4", answer: map[byte][]string{'M': {"y451 4.7.1 wait\x00"}}, put: true, reason: "m: wait", text: "wait"},
+		{name: "no enhanced code", answer: map[byte][]string{'E': {"y550 1.2 not änough\x00"}}, score: 1000, reason: "m: 1.2 not ?nough +1000.0", text: "1.2 not ?nough"},
+		{name: "no words", answer: map[byte][]string{'E': {"y\x00"}}, score: 1000, reason: "m: rejects it +1000.0"},
 		{name: "recipient", answer: map[byte][]string{'R': {"r"}}, score: 1000, reason: "m: rejects it +1000.0"},
 		{name: "fields", answer: map[byte][]string{'E': {"p", "hX-Spam-Flag\x00YES\x00", "i\x00\x00\x00\x01X-Scanned\x00 by\n\tme\x00", "m\x00\x00\x00\x01Subject\x00\x00", "hbad name\x00x\x00", "bnew body", "+<a@b.c>\x00", "qlooks odd\x00", "c"}},
 			score: 8, reason: "m: quarantine: looks odd +8.0", fields: "X-Spam-Flag: YES|X-Scanned: by me"},
@@ -218,7 +225,7 @@ func TestMilter(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || o.Score != c.score || o.Defer != c.put || strings.Join(o.Reasons, "|") != c.reason || strings.Join(fields, "|") != c.fields {
+			if err != nil || o.Score != c.score || o.Defer != c.put || strings.Join(o.Reasons, "|") != c.reason || o.Text != c.text || strings.Join(fields, "|") != c.fields {
 				t.Errorf("%+v, %v", o, err)
 			}
 			if c.name != "continue" {

@@ -271,12 +271,15 @@ func (x *milter) decided(kind byte, data []byte) bool {
 		x.o.Reasons = append(x.o.Reasons, x.f.c.Name+": puts it off")
 		return true
 	case 'y':
-		text := text(data)
-		if strings.HasPrefix(text, "4") {
+		code, words := replyText(text(data))
+		if x.o.Text = words; words == "" {
+			words = "rejects it"
+		}
+		if code == '4' {
 			x.o.Defer = true
-			x.o.Reasons = append(x.o.Reasons, x.f.c.Name+": "+clean(text, 300))
+			x.o.Reasons = append(x.o.Reasons, x.f.c.Name+": "+words)
 		} else {
-			x.f.say(&x.o, pointsReject, "%s", text)
+			x.f.say(&x.o, pointsReject, "%s", words)
 		}
 		return true
 	case 'q':
@@ -289,6 +292,15 @@ func (x *milter) decided(kind byte, data []byte) bool {
 		}
 	}
 	return false // 'c', and what we do not do: recipients, sender, body
+}
+
+// replyText parts a reply such as "550 5.7.1 no viruses please" into the kind of its code and its words.
+func replyText(s string) (kind byte, words string) {
+	code, words, _ := strings.Cut(s, " ")
+	if enhanced, rest, _ := strings.Cut(words, " "); strings.Count(enhanced, ".") == 2 && strings.Trim(enhanced, "0123456789.") == "" {
+		words = rest
+	}
+	return (code + "5")[0], told(words)
 }
 
 func text(data []byte) string {

@@ -18,6 +18,9 @@ import (
 // maxAnswerOctets is the longest answer of rspamd that is read.
 const maxAnswerOctets = 1 << 20
 
+// maxRspamdRecipients is how many recipients rspamd is told: they are fields of one header.
+const maxRspamdRecipients = 100
+
 // rspamd asks rspamd by its protocol (HTTP POST of the message to /checkv2, facts as header fields, an answer in JSON).
 type rspamd struct {
 	f      *Filter
@@ -40,6 +43,18 @@ type rspamdVerdict struct {
 	Skipped       bool                    `json:"is_skipped"`
 	Symbols       map[string]rspamdSymbol `json:"symbols"`
 	Error         string                  `json:"error"`
+	Messages      json.RawMessage         `json:"messages"`
+}
+
+// text is what rspamd wants the sender to be told. An empty list of messages may be an array.
+func (v *rspamdVerdict) text() string {
+	var m struct {
+		SMTP string `json:"smtp_message"`
+	}
+	if json.Unmarshal(v.Messages, &m) != nil {
+		return ""
+	}
+	return told(m.SMTP)
 }
 
 type rspamdSymbol struct {
@@ -68,6 +83,9 @@ func (f *Filter) askRspamd(ctx context.Context, m *guard.Message) asking {
 	}
 	set("Password", f.c.Password)
 	set("From", m.From.Address.String())
+	for _, to := range m.To[:min(len(m.To), maxRspamdRecipients)] {
+		req.Header.Add("Rcpt", clean(to.String(), 1000))
+	}
 	if m.IP.IsValid() {
 		set("IP", m.IP.String())
 	}
@@ -121,6 +139,11 @@ func parseRspamd(raw []byte) (v rspamdVerdict, err error) {
 	return v, nil
 }
 
+// silent: what rspamd skipped has no score, but an action where that was settled without one (GTUBE, settings).
+func (v *rspamdVerdict) silent() bool {
+	return v.Skipped && (v.Action == "" || v.Action == "no action")
+}
+
 func (x *rspamd) write(p []byte) error {
 	defer time.AfterFunc(x.f.c.Timeout, x.cancel).Stop()
 	_, err := x.pipe.Write(p)
@@ -142,7 +165,7 @@ func (x *rspamd) end(ctx context.Context) (o guard.Opinion, err error) {
 	case <-ctx.Done():
 		return o, ctx.Err()
 	case a := <-x.answer:
-		if a.err != nil || a.verdict.Skipped {
+		if a.err != nil || a.verdict.silent() {
 			return o, a.err
 		}
 		return x.f.opinionOf(&a.verdict), nil
@@ -197,5 +220,8 @@ func (f *Filter) opinionOf(v *rspamdVerdict) (o guard.Opinion) {
 		text += fmt.Sprintf(" %s(%.1f)", s.Name, s.Score)
 	}
 	f.say(&o, points, "%s", text)
+	if v.Action == "reject" || v.Action == "soft reject" {
+		o.Text = v.text()
+	}
 	return o
 }
