@@ -222,7 +222,7 @@ func (c *columns) update(ctx context.Context, r store.Reader, s *selected, row *
 // follow does what the change log says.
 func (c *columns) follow(ctx context.Context, r store.Reader, s *selected) error {
 	var flags, gone imap.UIDSet
-	if err := s.readLog(ctx, r, c.s, &flags, &gone); err != nil {
+	if err := s.readLog(ctx, r, s.id, c.s, &flags, &gone); err != nil {
 		return err
 	}
 	known := imap.UIDSet{{Start: 1, Stop: imap.UID(c.next - 1)}}

@@ -33,23 +33,33 @@ func pieces(set imap.UIDSet, n int) (list []imap.UIDSet) {
 	return list
 }
 
-// present limits a set from a client, which is not empty, to messages that exist, so that what follows is bounded by
-// the mailbox. A nil set stands for all.
-func (s *selected) present(ctx context.Context, set imap.UIDSet, which func(c *chunk) *bitset) (imap.UIDSet, error) {
+// present limits a set from a client, which is not empty, to messages that exist and have flags of \Seen and \Deleted, so
+// that what follows is bounded by the mailbox. A nil set stands for all.
+func (s *selected) present(ctx context.Context, set imap.UIDSet, on imap.SystemFlags) (imap.UIDSet, error) {
 	var all imap.UIDSet
 	lo, hi := uid(0), uid(maxUID)
 	if set != nil {
 		lo, hi = uid(set.Min()), uid(set.Max())
 	}
 	err := s.m.eng.View(ctx, func(r store.Reader) error {
-		if _, err := s.row(ctx, r); err != nil {
+		row, err := s.row(ctx, r)
+		if err != nil {
 			return err
+		}
+		sets, err := s.setsAt(ctx, r, s.id, &row)
+		if err != nil {
+			return err
+		}
+		if sets != nil {
+			all = sets.with(on, 0)
+			return nil
 		}
 		return s.chunks(ctx, r, s.id, lo, func(no uint32, c *chunk) bool {
 			if no > chunkOf(hi) {
 				return false
 			}
-			which(c).addTo(&all, no, lo)
+			c.restrict(on, 0)
+			c.All.addTo(&all, no, lo)
 			return true
 		})
 	})
@@ -57,7 +67,7 @@ func (s *selected) present(ctx context.Context, set imap.UIDSet, which func(c *c
 		return nil, notThere(err, s.first.Name)
 	}
 	if set == nil {
-		return all, nil
+		return all.Clone(), nil
 	}
 	return all.Intersect(set), nil
 }
@@ -67,11 +77,8 @@ func (s *selected) some(ctx context.Context, set imap.UIDSet, n int) (imap.UIDSe
 	if set.Len() <= n {
 		return set, nil
 	}
-	return s.present(ctx, set, allOf)
+	return s.present(ctx, set, 0)
 }
-
-func allOf(c *chunk) *bitset     { return &c.All }
-func deletedOf(c *chunk) *bitset { return &c.Deleted }
 
 // Store changes flags: one batch for Limits.StoreMessages messages.
 func (s *selected) Store(ctx context.Context, uids imap.UIDSet, change imap.StoreChange) (imap.StoreResult, error) {

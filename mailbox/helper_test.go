@@ -42,7 +42,7 @@ func open(t testing.TB, e store.Engine, c Config) *Mailbox {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.columnWorth = 1
+	m.columnWorth, m.setsWorth = 1, 1
 	t.Cleanup(func() { m.Close() })
 	return m
 }

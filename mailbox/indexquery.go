@@ -1,9 +1,9 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
-	"math/bits"
 	"slices"
 
 	"github.com/samotop/samotop/imap"
@@ -90,7 +90,8 @@ func (s *selected) propose(ctx context.Context, set imap.UIDSet, plan *textPlan)
 		if err != nil {
 			return err
 		}
-		for i := range row.blocks {
+		q.weights = make([]float64, len(want))
+		for i := len(row.blocks) - 1; i >= 0; i-- { // the smallest first: it tells which terms are rare
 			if err := q.block(&row.blocks[i]); err != nil || q.over() {
 				out = set
 				return err
@@ -122,7 +123,8 @@ type indexQuery struct {
 	ctx     context.Context //nolint:containedctx // it lives as long as one View
 	r       store.Reader
 	account accountID
-	want    []uint32 // terms
+	want    []uint32  // terms
+	weights []float64 // of each term: octets of its list for one email, in the last block that it was read of
 	plan    *textPlan
 	found   []emailID
 	limit   int
@@ -133,107 +135,199 @@ func (q *indexQuery) over() bool { return len(q.found) > max(q.limit, 64) }
 
 // block adds the emails that a block proposes.
 func (q *indexQuery) block(b *indexBlock) error {
-	keys := [][]byte{appendPostingsKey(nil, q.account, b.no, allRow)}
+	x := &blockQuery{q: q, b: b, lists: make([][]byte, len(q.want)), read: make([]bool, len(q.want))}
+	found, err := x.eval(q.plan)
+	if err != nil {
+		return err
+	}
+	values, err := q.r.GetMulti(q.ctx, [][]byte{appendPostingsKey(nil, q.account, b.no, allRow)})
+	if err != nil {
+		return err
+	}
+	if values[0] != nil {
+		always, err := decodePostings(values[0], b.n)
+		if err != nil {
+			return err
+		}
+		found = union(found, always)
+	}
+	for _, e := range found {
+		q.found = append(q.found, b.first+emailID(e))
+	}
+	return nil
+}
+
+// blockQuery asks one block. The rows of terms that most emails have are long: rare terms are asked for first, and the
+// others only if that costs less than to look into the emails that are left.
+type blockQuery struct {
+	q     *indexQuery
+	b     *indexBlock
+	lists [][]byte // of the terms of q.want, as far as they were read
+	read  []bool
+}
+
+// confirmOctets are about as many octets of lists as are gone through in the time that it takes to look into one email.
+const confirmOctets = 16 << 10
+
+// eval returns the emails of the block that a plan proposes, in order.
+func (x *blockQuery) eval(p *textPlan) (out []uint32, err error) {
+	first := true
+	terms := x.rarest(p.terms)
+	for n := 2; len(terms) > 0; n *= 2 {
+		some := terms[:min(n, len(terms))]
+		terms = terms[len(some):]
+		if !first && float64(len(out))*confirmOctets < x.expected(some) {
+			break
+		}
+		if err := x.load(some); err != nil {
+			return nil, err
+		}
+		slices.SortFunc(some, func(a, b int) int { return len(x.lists[a]) - len(x.lists[b]) })
+		for _, t := range some {
+			if first {
+				out, err = decodePostings(x.lists[t], x.b.n)
+			} else {
+				out, err = keepPostings(out, x.lists[t], x.b.n)
+			}
+			if first = false; err != nil || len(out) == 0 {
+				return nil, err
+			}
+		}
+	}
+	for _, o := range p.or {
+		one, err := x.eval(o[0])
+		if err != nil {
+			return nil, err
+		}
+		other, err := x.eval(o[1])
+		if err != nil {
+			return nil, err
+		}
+		if one = union(one, other); !first {
+			one = intersection(out, one)
+		}
+		if out, first = one, false; len(out) == 0 {
+			return nil, nil
+		}
+	}
+	return out, nil
+}
+
+// rarest returns the places of terms in q.want, those first that few emails have, as far as is known.
+func (x *blockQuery) rarest(terms []uint32) []int {
+	places := make([]int, len(terms))
+	for i, t := range terms {
+		places[i], _ = slices.BinarySearch(x.q.want, t)
+	}
+	slices.SortStableFunc(places, func(a, b int) int { return cmp.Compare(x.q.weights[a], x.q.weights[b]) })
+	return places
+}
+
+// expected is how many octets the lists of terms are likely to have together, without those that were read.
+func (x *blockQuery) expected(places []int) (octets float64) {
+	for _, t := range places {
+		if !x.read[t] {
+			octets += x.q.weights[t] * float64(x.b.n)
+		}
+	}
+	return octets
+}
+
+// load reads the lists of terms.
+func (x *blockQuery) load(places []int) error {
+	q, b := x.q, x.b
+	var keys [][]byte
 	var rows []uint32
-	for _, t := range q.want {
-		if row := b.row(t); len(rows) == 0 || rows[len(rows)-1] != row {
+	for _, t := range places {
+		if row := b.row(q.want[t]); !x.read[t] && !slices.Contains(rows, row) {
 			rows = append(rows, row)
-			keys = append(keys, appendPostingsKey(nil, q.account, b.no, row))
+			keys = append(keys, appendPostingsKey(make([]byte, 0, 17), q.account, b.no, row))
 		}
 	}
 	values, err := q.r.GetMulti(q.ctx, keys)
 	if err != nil {
 		return err
 	}
-	sets := make(map[uint32]emailSet, len(q.want))
 	for i, row := range rows {
-		if err := q.row(b, row, values[i+1], sets); err != nil {
+		if err := x.takeRow(row, values[i]); err != nil {
 			return err
 		}
 	}
-	found := q.plan.eval(sets, b.n)
-	if values[0] != nil {
-		if found == nil {
-			found = newEmailSet(b.n)
-		}
-		if err := found.addList(values[0], b.n); err != nil {
-			return err
-		}
-	}
-	for i, w := range found {
-		for ; w != 0; w &= w - 1 {
-			q.found = append(q.found, b.first+emailID(64*i+bits.TrailingZeros64(w)))
-		}
+	for _, t := range places {
+		x.take(t, x.lists[t])
 	}
 	return nil
 }
 
-// row decodes the wanted terms of a row.
-func (q *indexQuery) row(b *indexBlock, row uint32, value []byte, sets map[uint32]emailSet) error {
+// take notes the list of a term; nil if no email has it.
+func (x *blockQuery) take(t int, list []byte) {
+	x.lists[t], x.read[t] = list, true
+	x.q.weights[t] = float64(len(list)) / float64(x.b.n)
+}
+
+// takeRow takes the lists of the wanted terms out of a row.
+func (x *blockQuery) takeRow(row uint32, value []byte) error {
 	d := decoderOf(value)
-	at := row << (termBits - b.bits)
+	at := row << (termBits - x.b.bits)
 	for len(d.B) > 0 {
 		at += uint32(d.Uint())
 		list := d.Bytes()
-		if _, ok := slices.BinarySearch(q.want, at); ok && !d.Bad {
-			set := newEmailSet(b.n)
-			if err := set.addList(list, b.n); err != nil {
-				return err
-			}
-			sets[at] = set
+		if t, ok := slices.BinarySearch(x.q.want, at); ok && !d.Bad {
+			x.take(t, list)
 		}
 	}
 	return d.err("the text index")
 }
 
-// addList adds a list as appendPostings made it.
-func (s emailSet) addList(list []byte, n uint32) error {
+// decodePostings reads a list as appendPostings made it, of a block of n emails.
+func decodePostings(list []byte, n uint32) (out []uint32, err error) {
 	d := decoderOf(list)
+	out = make([]uint32, 0, min(len(list), int(n)))
 	for at := uint64(0); len(d.B) > 0; {
 		if at += d.Uint(); at >= uint64(n) {
 			d.Fail()
 			break
 		}
-		s.add(uint32(at))
+		out = append(out, uint32(at))
 	}
-	return d.err("the text index")
+	return out, d.err("the text index")
 }
 
-// eval returns the emails of a block that a plan proposes; nil: none.
-func (p *textPlan) eval(sets map[uint32]emailSet, n uint32) emailSet {
-	var out emailSet
-	first := true
-	and := func(s emailSet) {
-		if first {
-			out, first = slices.Clone(s), false
-			return
+// keepPostings leaves in a list of emails those that are in another one, which is as appendPostings made it.
+func keepPostings(have []uint32, list []byte, n uint32) ([]uint32, error) {
+	d := decoderOf(list)
+	out := have[:0]
+	for at := uint64(0); len(d.B) > 0 && len(have) > 0; {
+		if at += d.Uint(); at >= uint64(n) {
+			d.Fail()
+			break
 		}
-		for i := range out {
-			out[i] &= s[i]
+		for len(have) > 0 && uint64(have[0]) < at {
+			have = have[1:]
+		}
+		if len(have) > 0 && uint64(have[0]) == at {
+			out = append(out, have[0])
 		}
 	}
-	for _, t := range p.terms {
-		s := sets[t]
-		if s == nil {
-			return nil
-		}
-		and(s)
+	return out, d.err("the text index")
+}
+
+// union adds two ordered lists up.
+func union(a, b []uint32) []uint32 {
+	if len(a) == 0 || len(b) == 0 {
+		return append(a, b...)
 	}
-	for _, o := range p.or {
-		a, b := o[0].eval(sets, n), o[1].eval(sets, n)
-		switch {
-		case a == nil && b == nil:
-			return nil
-		case a == nil:
-			a = b
-		case b != nil:
-			for i := range a {
-				a[i] |= b[i]
-			}
-		}
-		and(a)
-	}
-	return out
+	out := append(slices.Clone(a), b...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// intersection leaves in an ordered list what is in another one.
+func intersection(a, b []uint32) []uint32 {
+	return slices.DeleteFunc(a, func(e uint32) bool {
+		_, ok := slices.BinarySearch(b, e)
+		return !ok
+	})
 }
 
 // after adds the emails that the index does not cover.

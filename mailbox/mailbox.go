@@ -32,6 +32,7 @@ type Mailbox struct {
 
 	rowsOctets  int // maxRowsOctets, or less in tests
 	columnWorth int // defaultColumnWorth, or less in tests
+	setsWorth   uid // defaultSetsWorth, or less in tests
 	houseKey    [32]byte
 
 	mu       sync.Mutex
@@ -47,6 +48,7 @@ type Mailbox struct {
 	buckets buckets
 	indexer indexer
 	columns columnSet
+	sets    uidSetTable
 
 	sweepNow chan struct{} // room for one
 	sweeping sync.Mutex    // one Sweep at a time
@@ -63,7 +65,7 @@ func Open(ctx context.Context, c Config) (*Mailbox, error) {
 	}
 	c = c.withDefaults()
 	m := &Mailbox{
-		eng: c.Engine, dir: c.Directory, now: c.Clock, log: c.Log, journal: c.Journal, observer: c.Observer, limits: c.Limits, rowsOctets: maxRowsOctets, columnWorth: defaultColumnWorth,
+		eng: c.Engine, dir: c.Directory, now: c.Clock, log: c.Log, journal: c.Journal, observer: c.Observer, limits: c.Limits, rowsOctets: maxRowsOctets, columnWorth: defaultColumnWorth, setsWorth: defaultSetsWorth,
 		accounts: map[accountID]*account{}, longLogs: map[logKeyOf]struct{}{}, sweepNow: make(chan struct{}, 1),
 	}
 	if err := m.openFormat(ctx, c.Rand); err != nil {

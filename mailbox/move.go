@@ -18,7 +18,7 @@ func (s *selected) Expunge(ctx context.Context, uids imap.UIDSet) (imap.UIDSet, 
 	if uids != nil && len(uids) == 0 {
 		return nil, nil
 	}
-	set, err := s.present(ctx, uids, deletedOf)
+	set, err := s.present(ctx, uids, imap.FlagDeleted)
 	if err != nil {
 		return nil, toIMAP(err)
 	}

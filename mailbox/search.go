@@ -73,8 +73,17 @@ func (s *selected) narrow(ctx context.Context, within imap.UIDSet, crit *imap.Cr
 	const known = imap.FlagSeen | imap.FlagDeleted
 	on, off := crit.Flags.System&known, crit.NotFlag.System&known
 	err = s.m.eng.View(ctx, func(r store.Reader) error {
-		if _, err := s.row(ctx, r); err != nil || len(within) == 0 {
+		row, err := s.row(ctx, r)
+		if err != nil || len(within) == 0 {
 			return err
+		}
+		sets, err := s.setsAt(ctx, r, s.id, &row)
+		if err != nil {
+			return err
+		}
+		if sets != nil {
+			set = sets.with(on, off)
+			return nil
 		}
 		lo, hi := uid(within.Min()), uid(within.Max())
 		return s.chunks(ctx, r, s.id, lo, func(no uint32, c *chunk) bool {

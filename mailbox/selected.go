@@ -144,7 +144,6 @@ var errGone = no("NONEXISTENT", "The mailbox was deleted")
 // Snapshot reads the mailbox as it is.
 func (s *selected) Snapshot(ctx context.Context) (*imap.Snapshot, error) {
 	snap := &imap.Snapshot{ReadOnly: s.readOnly}
-	unseen := 0
 	checked := s.live.modseq.Load()
 	err := s.m.eng.View(ctx, func(r store.Reader) error {
 		row, err := s.row(ctx, r)
@@ -154,21 +153,10 @@ func (s *selected) Snapshot(ctx context.Context) (*imap.Snapshot, error) {
 		snap.Status = statusOf(s.account.id, &row)
 		s.lastS, s.lastUID = row.S, row.UIDNext
 		from := s.takeRecent(&row)
-		err = s.chunks(ctx, r, s.id, 0, func(no uint32, c *chunk) bool {
-			c.All.addTo(&snap.UIDs, no, 0)
-			unseen += c.Unseen.count()
-			if at := c.Unseen.next(0, true); snap.FirstUnseen == 0 && at < chunkUIDs {
-				snap.FirstUnseen = imap.UID(no<<chunkShift + uint32(at))
-			}
-			if row.UIDNext > from && no >= chunkOf(from) {
-				c.All.addTo(&snap.RecentUIDs, no, from)
-			}
-			return true
-		})
-		if err != nil {
+		if err := s.snapSets(ctx, r, &row, from, snap); err != nil {
 			return err
 		}
-		snap.Unseen, snap.Rights = uint32(unseen), s.letters()
+		snap.Rights = s.letters()
 		list, err := s.words.load(ctx, r, s)
 		snap.Keywords = slices.Clone(list)
 		snap.MaxKeywords = len(list) >= s.m.limits.Keywords
@@ -183,6 +171,35 @@ func (s *selected) Snapshot(ctx context.Context) (*imap.Snapshot, error) {
 	snap.Recent = uint32(snap.RecentUIDs.Len())
 	s.checked, s.looked = checked, true
 	return snap, nil
+}
+
+// snapSets fills in what a snapshot has of the UID sets.
+func (s *selected) snapSets(ctx context.Context, r store.Reader, row *boxRow, recent uid, snap *imap.Snapshot) error {
+	sets, err := s.setsAt(ctx, r, s.id, row)
+	if err != nil {
+		return err
+	}
+	if sets != nil { // the owner's, whose counters are kept
+		snap.UIDs, snap.FirstUnseen = sets.all.Clone(), imap.UID(sets.firstUnseen())
+		if row.UIDNext > recent {
+			snap.RecentUIDs = snap.UIDs.Intersect(imap.UIDSet{{Start: imap.UID(recent), Stop: maxUID}})
+		}
+		return nil
+	}
+	unseen := 0
+	err = s.chunks(ctx, r, s.id, 0, func(no uint32, c *chunk) bool {
+		c.All.addTo(&snap.UIDs, no, 0)
+		unseen += c.Unseen.count()
+		if at := c.Unseen.next(0, true); snap.FirstUnseen == 0 && at < chunkUIDs {
+			snap.FirstUnseen = imap.UID(no<<chunkShift + uint32(at))
+		}
+		if row.UIDNext > recent && no >= chunkOf(recent) {
+			c.All.addTo(&snap.RecentUIDs, no, recent)
+		}
+		return true
+	})
+	snap.Unseen = uint32(unseen)
+	return err
 }
 
 // takeRecent returns the first UID that no session has had as \Recent, and takes what is there for this one.
@@ -271,7 +288,7 @@ func (s *selected) collect(ctx context.Context, r store.Reader, row *boxRow, sin
 	var flags, gone imap.UIDSet
 	var err error
 	if since >= row.Horizon {
-		err = s.readLog(ctx, r, since, &flags, &gone)
+		err = s.readLog(ctx, r, s.id, since, &flags, &gone)
 	} else {
 		err = s.resync(ctx, r, since, old, &flags, &gone)
 	}
@@ -283,15 +300,15 @@ func (s *selected) collect(ctx context.Context, r store.Reader, row *boxRow, sin
 }
 
 // readLog adds up the change log after a modseq.
-func (s *selected) readLog(ctx context.Context, r store.Reader, since modSeq, flags, gone *imap.UIDSet) error {
+func (v *view) readLog(ctx context.Context, r store.Reader, id boxID, since modSeq, flags, gone *imap.UIDSet) error {
 	var ar arena
-	lo := ar.logKey(s.account.id, s.id, since+1)
-	hi := after(ar.boxKey(kindLog, s.account.id, s.id))
+	lo := ar.logKey(v.account.id, id, since+1)
+	hi := after(ar.boxKey(kindLog, v.account.id, id))
 	for kv, err := range r.Scan(ctx, lo, hi, false) {
 		if err != nil {
 			return err
 		}
-		if err := decodeLog(kv.Value, s.guest, flags, gone); err != nil {
+		if err := decodeLog(kv.Value, v.guest, flags, gone); err != nil {
 			return err
 		}
 	}
@@ -367,11 +384,7 @@ func (s *selected) firstAfter(ctx context.Context, r store.Reader, row *boxRow, 
 	if since < row.Created {
 		return 1, nil
 	}
-	var all imap.UIDSet
-	err := s.chunks(ctx, r, s.id, 0, func(no uint32, c *chunk) bool {
-		c.All.addTo(&all, no, 0)
-		return true
-	})
+	all, err := s.allUIDs(ctx, r, row)
 	if err != nil {
 		return 0, err
 	}
@@ -397,4 +410,20 @@ func (s *selected) firstAfter(ctx context.Context, r store.Reader, row *boxRow, 
 		return row.UIDNext, nil
 	}
 	return uid(all.At(n + 1)), nil
+}
+
+// allUIDs are the UIDs of a mailbox whose row is that of the View. They must not be changed.
+func (s *selected) allUIDs(ctx context.Context, r store.Reader, row *boxRow) (all imap.UIDSet, err error) {
+	sets, err := s.setsAt(ctx, r, s.id, row)
+	if err != nil {
+		return nil, err
+	}
+	if sets != nil {
+		return sets.all, nil
+	}
+	err = s.chunks(ctx, r, s.id, 0, func(no uint32, c *chunk) bool {
+		c.All.addTo(&all, no, 0)
+		return true
+	})
+	return all, err
 }
