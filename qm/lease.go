@@ -101,7 +101,8 @@ func (q *QM) tryLease(ctx context.Context) (wait time.Duration, err error) {
 	var w writer
 	w.uint(epoch + 1)
 	w.uint(q.random())
-	b := &store.Batch{Ops: []store.Op{store.Put(keys[0], []byte{formatVersion}), store.Put(keys[1], w),
+	// On a full disk, too: only with a lease is the queue sent and emptied.
+	b := &store.Batch{Deletes: true, Ops: []store.Op{store.Put(keys[0], []byte{formatVersion}), store.Put(keys[1], w),
 		store.Put(keys[2], usage{until: q.usageUntil(), used: q.crashed > 0}.encode())}}
 	for i, k := range keys {
 		b.Asserts = append(b.Asserts, store.Assert{Key: k, Value: rows[i], Absent: rows[i] == nil})
@@ -119,7 +120,7 @@ func (q *QM) usageUntil() time.Time { return q.now().Add(q.cfg.Limits.LeaseTime)
 // renew writes u; used false says that the queue was left in order.
 func (q *QM) renew(ctx context.Context, used bool) error {
 	u := usage{until: q.usageUntil(), used: used}
-	return q.commit(ctx, &store.Batch{Ops: []store.Op{store.Put(untilKey(q.cfg.Lane), u.encode())}})
+	return q.commit(ctx, &store.Batch{Deletes: true, Ops: []store.Op{store.Put(untilKey(q.cfg.Lane), u.encode())}})
 }
 
 // commit is store.Commit under the lease. Its context only matters until the batch has its place.

@@ -215,11 +215,13 @@ func (OS) Lock(name string) (io.Closer, error) {
 		}
 		return nil, &fs.PathError{Op: "flock", Path: name, Err: err}
 	}
-	if err := f.Truncate(0); err != nil {
+	// The number is for people. The block that it was in is written anew, not given back: the disk may be full.
+	pid := []byte(strconv.Itoa(os.Getpid()) + "\n")
+	if _, err := f.WriteAt(pid, 0); err != nil && !errors.Is(err, unix.ENOSPC) {
 		f.Close()
 		return nil, err
 	}
-	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+	if err := f.Truncate(int64(len(pid))); err != nil {
 		f.Close()
 		return nil, err
 	}

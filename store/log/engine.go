@@ -75,6 +75,7 @@ type Engine struct {
 	recounted  uint32                // where Collect is in its round; collectMu guards it
 	buffers    sync.Pool             // *[]byte, for bodies
 	skipped    []store.Fault         // by a rescue
+	ballast    bool                  // kept; of Open, then of the keeper
 }
 
 // Open opens the database in o.Dir, or makes one. It gives ErrLocked with the number of the process that has it,
@@ -105,6 +106,7 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.prepareDir(); err != nil {
 		return err
 	}
+	e.dropBallast()
 	if err := e.openIndex(); err != nil {
 		return err
 	}
@@ -113,6 +115,7 @@ func (e *Engine) open(ctx context.Context) error {
 	}
 	e.hub = watch.New(watch.Options{}, e.pos)
 	e.checkSpace(true)
+	e.keepBallast()
 	return nil
 }
 
@@ -328,6 +331,7 @@ func (e *Engine) checkSpace(now bool) {
 	}
 	if was := e.full.Swap(s.Free < e.o.ReserveOctets); was != (s.Free < e.o.ReserveOctets) {
 		e.log.Warn("store: free space crossed the reserve", "dir", e.o.Dir, "free", s.Free, "reserve", e.o.ReserveOctets, "full", !was)
+		e.poke() // the keeper makes a new ballast when there is room
 	}
 }
 

@@ -18,6 +18,7 @@ func (e *Engine) keep() {
 			return
 		case <-e.pokes:
 		}
+		e.keepBallast()
 		if err := e.tidy(); err != nil && e.isFenced() == nil {
 			e.indexError(err)
 		}

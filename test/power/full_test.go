@@ -156,3 +156,37 @@ func fullDisk(t *testing.T, free int64) {
 		t.Fatalf("verify: %v", err)
 	}
 }
+
+// TestStartsOnFullDisk: the power is cut while the disk is full. The house starts, people read and delete, and when there is
+// room it takes mail and the queue is sent.
+func TestStartsOnFullDisk(t *testing.T) {
+	m := populated(t)
+	m.fill(0)
+	m.cut()
+	if err := holds(bob, "INBOX", "one|two|three")(m); err != nil {
+		t.Error("reading: ", err)
+	}
+	stranger := m.greet(smtpPort, "EHLO")
+	if got := stranger.answer("x@far.test", bob, text("full")); !strings.HasPrefix(got, "452 4.3.1 ") {
+		t.Errorf("a full disk took mail: %s", got)
+	}
+	reader := m.imap(bob)
+	reader.do("SELECT INBOX")
+	reader.do(`STORE 2 +FLAGS (\Deleted)`)
+	reader.do("EXPUNGE")
+	m.disk.SetCapacity(0)
+	if err := eventually(func() error {
+		stranger.send("RSET\r\n")
+		stranger.reply("250")
+		if got := stranger.answer("x@far.test", bob, text("again")); !strings.HasPrefix(got, "250") {
+			return fmt.Errorf("with room again: %s", got)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	m.cut()
+	if err := holds(bob, "INBOX", "one|three|again")(m); err != nil {
+		t.Error(err)
+	}
+}
