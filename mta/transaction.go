@@ -57,6 +57,7 @@ type target struct {
 type part struct {
 	tx       mail.Transaction
 	accepted int
+	away     error // it could not be begun
 	err      error // it failed; its targets are owed
 	replies  []mail.Reply
 }
@@ -135,6 +136,9 @@ func originalOf(a mail.Address) string {
 
 func (t *transaction) offer(ctx context.Context, n *target) error {
 	if n.part.tx == nil {
+		if n.part.away != nil { // who was waited for once is not waited for again
+			return n.part.away
+		}
 		var err error
 		if n.part == &t.queue {
 			n.part.tx, err = t.r.open(ctx, t.s, t.config().Queue, &t.r.queue, t.from)
@@ -142,7 +146,7 @@ func (t *transaction) offer(ctx context.Context, n *target) error {
 			n.part.tx, err = t.r.open(ctx, t.s, t.config().Mailbox, &t.r.mailbox, t.from)
 		}
 		if err != nil {
-			n.part.tx = nil
+			n.part.tx, n.part.away = nil, err
 			return err
 		}
 	}

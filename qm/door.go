@@ -272,12 +272,12 @@ func (t *transaction) forget() {
 	kept := t.rcpts[:0]
 	for _, r := range t.rcpts {
 		if r.final && r.last.Reply.Positive() {
-			if !t.row.sender.Address.IsNull() {
+			if !t.row.untold() {
 				kept = append(kept, r)
 			}
 			continue
 		}
-		if !r.final || !t.row.sender.Address.IsNull() && wants(r, mail.NotifyFailure) {
+		if !r.final || !t.row.untold() && wants(r, mail.NotifyFailure) {
 			kept = append(kept, r)
 		}
 	}

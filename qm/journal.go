@@ -57,6 +57,9 @@ func (q *QM) tellAttempt(m *message, o *outcome, d decision) {
 		where += " with " + o.tls
 	}
 	e.Text = fmt.Sprintf("attempt %d %s, %v after it came: %s", o.e.row.attempts+1, where, o.at.Sub(m.row.arrival).Round(time.Millisecond), o.reply.String())
+	if d.action == fail && m.row.origin.forged() {
+		e.Text += "; nobody is told: SPF says that the sender's address is forged"
+	}
 	if d.action == retry {
 		e.Text += "; next try at " + d.due.UTC().Format(time.RFC3339)
 	}

@@ -210,7 +210,7 @@ func wants(r *recipientRow, what mail.Notify) bool {
 
 // tell decides what the sender is told of an outcome.
 func (m *message) tell(r *recipientRow, o *outcome, d decision, s Schedule) (told, bool) {
-	if m.row.sender.Address.IsNull() { // RFC 5321 section 6.1
+	if m.row.untold() {
 		return told{}, false
 	}
 	t := told{row: r, at: o.at, host: o.host, reply: o.reply}

@@ -23,10 +23,16 @@ var (
 )
 
 // guardRules tells the guard where mail goes.
-type guardRules struct{ a accountsRoom }
+type guardRules struct {
+	a       accountsRoom
+	machine machine
+}
 
 func (g guardRules) Resolve(ctx context.Context, to mail.Address) (guard.Resolution, error) {
 	r, err := g.a.Resolve(ctx, to)
+	if err == nil && !r.OurDomain && g.machine.named(to.Domain) {
+		return g.machine.resolve(ctx, g.a, to)
+	}
 	return guard.Resolution{OurDomain: r.OurDomain, Disabled: r.Disabled, Targets: r.Targets, Gated: r.Gated, Rewritten: rewritten(r), Since: r.Since}, err
 }
 

@@ -33,7 +33,7 @@ func TestVerdicts(t *testing.T) {
 	defer box.Close()
 	queue := &mailtest.Recorder{Prepares: true}
 	door, err := mta.New(mta.Config{Hostname: "mx.our.test", Mailbox: box.Door(), Queue: lists.Door(queue, lists.Config{Rules: listRules{a}}),
-		Guard: guard.New(guard.Config{Rules: guardRules{a}, Contacts: guardContacts{a}})})
+		Guard: guard.New(guard.Config{Rules: guardRules{a, machine{hostname: "mx.our.test", local: "host.test", user: func(name string) bool { return name == "root" }}}, Contacts: guardContacts{a}})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,6 +68,19 @@ func TestVerdicts(t *testing.T) {
 		S: 550 5.7.1 <x@elsewhere.test>: relaying denied
 		C: RCPT TO:<nobody@our.test>
 		S: 550 5.1.1 <nobody@our.test>: no such user here
+		# the machine itself: its users have addresses in another domain here than its name
+		C: RCPT TO:<nobody@host.test>
+		S: 550 5.1.1 <nobody@host.test>: no such user here
+		C: RCPT TO:<root@mx.our.test>
+		S: 550 5.1.1 <root@mx.our.test>: no such user here
+		C: RCPT TO:<root@x.host.test>
+		S: 550 5.7.1 <root@x.host.test>: relaying denied
+		C: RCPT TO:<root@host.test>
+		S: 250 2.1.5 *
+		C: RCPT TO:<uid4711@HOST.test>
+		S: 250 2.1.5 *
+		C: RCPT TO:<abuse@MX.our.test>
+		S: 250 2.1.5 *
 		C: RCPT TO:<bob+x@plain.test>
 		S: 550 5.1.1 <bob+x@plain.test>: no such user here
 		C: RCPT TO:<gone@our.test>
