@@ -40,6 +40,7 @@ type Config struct {
 	CacheOctets     int64         // of resolved names and accounts in memory; 0: 32 MiB
 	ContactOctets   int64         // of contacts in memory; 0: 16 MiB
 	MaxContacts     int           // of one account that its owner may make; 0: MaxContacts
+	Networks        mail.Networks // what counts as one sender's network, where he is known by nothing else
 	Separators      string        // octets that part a local part from its detail; "": "+"
 	Hash            HashParams    // zero fields: the defaults
 	LoginTTL        time.Duration // how long a verified password is remembered; 0: 1 hour, < 0: not at all

@@ -89,7 +89,7 @@ type Contact struct {
 	Signed  string // DKIM domain that signed it; of a list: the one that has to
 	Read    bool   // content was read
 	List    string // of a sender: what he sends is of this list, which is a contact of its own
-	// Network is whence he wrote first, where he was not authenticated: /24 or /48. Until then it is not valid.
+	// Network is whence he wrote first, where he was not authenticated, as wide as Config.Networks says. Until then it is not valid.
 	Network netip.Prefix
 }
 

@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"net/netip"
 	"strings"
 
 	"github.com/samotop/samotop/mail"
@@ -104,25 +103,11 @@ func (a *Accounts) decideApproved(ctx context.Context, id uint64, g gate, c *Con
 		return Prove, err // somebody was quicker
 	}
 	next := *now
-	next.Network = networkOf(q.IP)
+	next.Network = a.c.Networks.Of(q.IP)
 	if !next.Network.IsValid() {
 		return Accept, nil
 	}
 	return Accept, a.putContact(ctx, id, now, next)
-}
-
-// networkOf is what counts as one sender's network.
-func networkOf(ip netip.Addr) netip.Prefix {
-	ip = ip.Unmap()
-	bits := 48
-	if ip.Is4() {
-		bits = 24
-	}
-	p, err := ip.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
 }
 
 // ask remembers that somebody waits. Nothing is written when that is known already.
@@ -142,7 +127,7 @@ func (a *Accounts) ask(ctx context.Context, id uint64, c *Contact, name string, 
 	}
 	next := Contact{Sender: name, FirstSeen: now, Proven: q.Proven}
 	if !q.Proven {
-		next.Network = networkOf(q.IP)
+		next.Network = a.c.Networks.Of(q.IP)
 	}
 	if old != nil {
 		next = *old

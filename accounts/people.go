@@ -138,6 +138,12 @@ func (a *Accounts) AccountByID(ctx context.Context, id uint64) (acc Account, err
 	return acc, err
 }
 
+// AddressOf returns the canonical address of an account by its ID.
+func (a *Accounts) AddressOf(ctx context.Context, id uint64) (mail.Address, error) {
+	acc, err := a.AccountByID(ctx, id)
+	return acc.Address, err
+}
+
 // Accounts yields the accounts of a domain, or of all with "", by domain and local part. No snapshot is open while
 // the loop body runs.
 func (a *Accounts) Accounts(ctx context.Context, domain string) iter.Seq2[Account, error] {

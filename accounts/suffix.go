@@ -176,7 +176,7 @@ func (a *Accounts) bySuffix(ctx context.Context, id uint64, q Question) (Decisio
 	case s.Domain == "":
 		s.Domain, s.proven = domain, q.Proven
 		if !q.Proven {
-			s.network = networkOf(q.IP)
+			s.network = a.c.Networks.Of(q.IP)
 		}
 		return Known, a.commitContacts(ctx, id, &store.Batch{Ops: []store.Op{store.Put(key, encodeSuffix(&s))}})
 	case s.Domain != domain:

@@ -55,6 +55,7 @@ type AbuseConfig struct {
 	Engine store.Engine   // keeps bans; nil: they are somebody else's, see Bans.Replace
 	Own    []netip.Prefix // networks that are never banned nor limited, beside loopback
 
+	Networks mail.Networks // how wide the networks are that are counted as a whole
 	// Zero: the default; below zero: no limit.
 	Connections, Messages, UnknownRecipients, WrongPasswords int64
 	Ban                                                      time.Duration // the first automatic one; below zero: none
@@ -172,19 +173,8 @@ func (a *Abuse) run(ctx context.Context) {
 	}
 }
 
-// addressOf and networkOf are what is counted together.
-func addressOf(ip netip.Addr) netip.Prefix { return wide(ip, 32, 64) }
-func networkOf(ip netip.Addr) netip.Prefix { return wide(ip, 24, 48) }
-
-func wide(ip netip.Addr, v4, v6 int) netip.Prefix {
-	ip = ip.Unmap().WithZone("")
-	bits := v6
-	if ip.Is4() {
-		bits = v4
-	}
-	p, _ := ip.Prefix(bits) // fits
-	return p
-}
+// addressOf is what counts as one address: of IPv6 a /64, in which a machine may take any.
+func addressOf(ip netip.Addr) netip.Prefix { return mail.Networks{IPv4Bits: 32, IPv6Bits: 64}.Of(ip) }
 
 func (t *table) prefix(kind byte, p netip.Prefix) uint64 {
 	ip := p.Addr().As16()
@@ -224,7 +214,7 @@ func (a *Abuse) hurries(d Deed, ip netip.Addr) bool {
 	delta[at] = 1
 	now, most := a.c.Clock(), a.limits[d]
 	one := a.rates.add(a.rates.prefix(kindAddress, addressOf(ip)), now, delta)
-	all := a.rates.add(a.rates.prefix(kindNetwork, networkOf(ip)), now, delta)
+	all := a.rates.add(a.rates.prefix(kindNetwork, a.c.Networks.Of(ip)), now, delta)
 	return most > 0 && (one.values[at] > most || all.values[at] > networkFactor*most)
 }
 
@@ -243,7 +233,7 @@ func (a *Abuse) guess(ctx context.Context, d Deed, ip netip.Addr) {
 		kind byte
 		p    netip.Prefix
 		most float32
-	}{{kindAddress, addressOf(ip), most}, {kindNetwork, networkOf(ip), networkFactor * most}} {
+	}{{kindAddress, addressOf(ip), most}, {kindNetwork, a.c.Networks.Of(ip), networkFactor * most}} {
 		h := a.guilt.prefix(x.kind, x.p)
 		v := a.guilt.add(h, now, delta).values
 		if most <= 0 || v[at]+almost < x.most || a.c.Ban < 0 || d == UnknownRecipient && v[guiltUnknown] < v[guiltKnown] {

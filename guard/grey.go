@@ -23,6 +23,7 @@ type Greylist struct {
 	least float64 // score from which somebody is put off
 	now   func() time.Time
 	rep   *Reputation // nil: nobody has a history
+	nets  mail.Networks
 }
 
 // Kinds of names in the table.
@@ -32,13 +33,14 @@ const (
 )
 
 // Delay reports whether the sender is put off now.
-func (g *Greylist) Delay(m *Message, to, _ mail.Address, score float64) bool {
+func (g *Greylist) Delay(m *Message, to, account mail.Address, score float64) bool {
 	if score < g.least || g.rep != nil && m.Proven && g.rep.good(m) {
 		return false
 	}
 	now := g.now()
 	var room [600]byte
-	network := append(room[:0], greyNetwork(m)...)
+	ip := g.nets.Of(m.IP).Addr().As16()
+	network := append(room[:0], ip[:]...)
 	domain := append(append(network, 0), strings.ToLower(m.From.Address.Domain)...)
 	passed := g.table.name(greyPassed, domain)
 	if k := g.table.get(passed, now); !k.first.IsZero() {
@@ -46,16 +48,10 @@ func (g *Greylist) Delay(m *Message, to, _ mail.Address, score float64) bool {
 		return false
 	}
 	triple := append(append(append(append(domain, 0), m.From.Address.Local...), 0), strings.ToLower(to.String())...)
-	k := g.table.add(g.table.name(greyTriple, triple), now, values{1})
+	k := g.table.add(g.table.nameOf(g.table.tag(appendAddress(nil, account)), greyTriple, triple), now, values{1})
 	if now.Sub(k.first) < g.delay {
 		return true
 	}
 	g.table.add(passed, now, values{1})
 	return false
-}
-
-// greyNetwork is the network of a peer: /24 or /64.
-func greyNetwork(m *Message) []byte {
-	ip := wide(m.IP, 24, 64).Addr().As16()
-	return ip[:]
 }

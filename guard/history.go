@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/samotop/samotop/mail"
@@ -17,6 +18,8 @@ import (
 type HistoryConfig struct {
 	Engine store.Engine
 	Own    []netip.Prefix // networks of ours, beside loopback: they have no reputation
+
+	Networks mail.Networks // how wide the networks are that are known as a whole
 
 	GreyDelay time.Duration // 0: DefaultGreyDelay
 	GreyLeast float64       // score from which a new sender is put off; 0: GreySuspicious; below zero: everybody
@@ -61,9 +64,9 @@ func OpenHistory(ctx context.Context, c HistoryConfig) (*History, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.Reputation = &Reputation{table: rep, own: c.Own, now: c.Clock}
-	h.Grey = &Greylist{table: grey, delay: c.GreyDelay, least: c.GreyLeast, now: c.Clock, rep: h.Reputation}
-	h.Outgoing = newOutgoing(c.Sent, sent, habits, c.Clock)
+	h.Reputation = &Reputation{table: rep, own: c.Own, nets: c.Networks, now: c.Clock}
+	h.Grey = &Greylist{table: grey, delay: c.GreyDelay, least: c.GreyLeast, now: c.Clock, rep: h.Reputation, nets: c.Networks}
+	h.Outgoing = newOutgoing(c.Sent, c.Networks, sent, habits, c.Clock)
 	h.keeper.run(ctx)
 	return h, nil
 }
@@ -107,6 +110,19 @@ func (h *History) Send(s Sending) Allowance {
 // Wait returns when all that was kept is read.
 func (h *History) Wait(ctx context.Context) error {
 	return h.keeper.wait(ctx)
+}
+
+// Forget forgets all that is kept under the name of an account, such as one that was removed: what it has sent and whence, what it
+// told of senders, and who has tried to write to it. What all accounts together know stays. It is on disk when Forget returns.
+func (h *History) Forget(ctx context.Context, account mail.Address) error {
+	if err := h.Wait(ctx); err != nil {
+		return err
+	}
+	name, sender := appendAddress(nil, account), []byte(strings.ToLower(account.String())) // as Sending.Account has it
+	for t, name := range map[*table][]byte{h.Reputation.table: name, h.Grey.table: name, h.Outgoing.sent: sender, h.Outgoing.habits: sender} {
+		t.forget(t.tag(name))
+	}
+	return h.Save(ctx)
 }
 
 // Save writes what is not on disk yet.

@@ -33,6 +33,8 @@ type keeper struct {
 	log    *slog.Logger
 	tables []*keptTable
 
+	saving sync.Mutex // one save at a time, so that no older row follows a newer one
+
 	wg   sync.WaitGroup
 	stop context.CancelFunc
 }
@@ -239,6 +241,8 @@ func (k *keeper) meta(t *keptTable) store.Op {
 
 // save writes the sets that have changed.
 func (k *keeper) save(ctx context.Context) error {
+	k.saving.Lock()
+	defer k.saving.Unlock()
 	for _, t := range k.tables {
 		if !t.loaded.Load() {
 			continue // rows that were not read are not written over

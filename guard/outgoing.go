@@ -54,6 +54,7 @@ type Outgoing struct {
 	limits values
 	sent   *table // messages and recipients of an hour and of a day
 	habits *table // messages and days of two weeks; alarms of a day
+	nets   mail.Networks
 	now    func() time.Time
 }
 
@@ -70,8 +71,8 @@ const (
 	habitNetwork = 'n'
 )
 
-func newOutgoing(c OutgoingConfig, sent, habits *table, now func() time.Time) *Outgoing {
-	return &Outgoing{c: c, sent: sent, habits: habits, now: now, limits: values{
+func newOutgoing(c OutgoingConfig, nets mail.Networks, sent, habits *table, now func() time.Time) *Outgoing {
+	return &Outgoing{c: c, nets: nets, sent: sent, habits: habits, now: now, limits: values{
 		limit(c.MessagesPerHour, DefaultMessagesPerHour), limit(c.RecipientsPerHour, DefaultRecipientsPerHour),
 		limit(c.MessagesPerDay, DefaultMessagesPerDay), limit(c.RecipientsPerDay, DefaultRecipientsPerDay)}}
 }
@@ -81,7 +82,7 @@ var sentNames = [counters]string{"messages in an hour", "recipients in an hour",
 // Send counts a recipient, if it may be sent to.
 func (o *Outgoing) Send(s Sending) Allowance {
 	now, account := o.now(), []byte(strings.ToLower(s.Account))
-	name := o.sent.name(sentAccount, account)
+	name := o.sent.nameOf(o.sent.tag(account), sentAccount, account)
 	delta := values{sentRecipientsHour: 1, sentRecipientsDay: 1}
 	if s.First {
 		delta[sentMessagesHour], delta[sentMessagesDay] = 1, 1
@@ -99,13 +100,6 @@ func (o *Outgoing) Send(s Sending) Allowance {
 	return Allowance{}
 }
 
-// Forget forgets what an account has sent: the next one of that name is new. The networks that it used fade.
-func (o *Outgoing) Forget(account string) {
-	name := []byte(strings.ToLower(account))
-	o.sent.remove(o.sent.name(sentAccount, name))
-	o.habits.remove(o.habits.name(habitAccount, name))
-}
-
 // refuse puts off, and says to whom it is told. A message that has some recipients already may go to those.
 func (o *Outgoing) refuse(account []byte, i int, most float32, now time.Time) Allowance {
 	text := fmt.Sprintf("%.0f %s", most, sentNames[i])
@@ -121,7 +115,7 @@ func (o *Outgoing) refuse(account []byte, i int, most float32, now time.Time) Al
 
 // alarm reports whether the owner is to be told: once in a day.
 func (o *Outgoing) alarm(account []byte, now time.Time) bool {
-	name := o.habits.name(habitAccount, account)
+	name := o.habits.nameOf(o.habits.tag(account), habitAccount, account)
 	if o.habits.get(name, now).values[habitAlarms] > almost {
 		return false
 	}
@@ -131,16 +125,16 @@ func (o *Outgoing) alarm(account []byte, now time.Time) bool {
 
 // unusual compares with what the account did before.
 func (o *Outgoing) unusual(s Sending, account []byte, v values, now time.Time) string {
-	name := o.habits.name(habitAccount, account)
+	name := o.habits.nameOf(o.habits.tag(account), habitAccount, account)
 	before := o.habits.get(name, now)
 	if s.First {
 		o.habits.add(name, now, values{habitMessages: 1})
 	}
 	isNew, network := false, netip.Prefix{}
 	if s.IP.IsValid() {
-		network = wide(s.IP, 24, 48)
+		network = o.nets.Of(s.IP)
 		ip := network.Addr().As16()
-		n := o.habits.name(habitNetwork, append(append(account[:len(account):len(account)], 0), ip[:]...))
+		n := o.habits.nameOf(o.habits.tag(account), habitNetwork, append(append(account[:len(account):len(account)], 0), ip[:]...))
 		k := o.habits.get(n, now)
 		isNew = k.first.IsZero() || now.Sub(k.first) < 24*time.Hour
 		if s.First || k.first.IsZero() {

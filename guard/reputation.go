@@ -42,6 +42,7 @@ var weights = [...][2]float32{Delivered: {0.3, 0}, FiledAsJunk: {0, 0.3}, Refuse
 type Reputation struct {
 	table *table
 	own   []netip.Prefix
+	nets  mail.Networks
 	now   func() time.Time
 }
 
@@ -54,7 +55,7 @@ const (
 
 // Kinds of names.
 const (
-	repNetwork = 'n' // /24 or /48
+	repNetwork = 'n' // as wide as HistoryConfig.Networks says
 	repAddress = 'a' // /32 or /64
 	repDomain  = 'd'
 	repSender  = 's'
@@ -73,15 +74,17 @@ func (m *Message) sender() Sender { return Sender{m.From.Address, m.IP, m.Proven
 // names calls fn with each name of a sender, for an account or, where that is zero, for all.
 func (r *Reputation) names(s Sender, account mail.Address, fn func(kind byte, hash uint64)) {
 	var room [700]byte
-	scope := append(appendAddress(room[:0], account), 0)
+	scope := appendAddress(room[:0], account)
+	tag := r.table.tag(scope)
+	scope = append(scope, 0)
 	if s.IP.IsValid() && !contains(r.own, s.IP) {
-		n, a := wide(s.IP, 24, 48).Addr().As16(), wide(s.IP, 32, 64).Addr().As16()
-		fn(repNetwork, r.table.name(repNetwork, append(scope, n[:]...)))
-		fn(repAddress, r.table.name(repAddress, append(scope, a[:]...)))
+		n, a := r.nets.Of(s.IP).Addr().As16(), addressOf(s.IP).Addr().As16()
+		fn(repNetwork, r.table.nameOf(tag, repNetwork, append(scope, n[:]...)))
+		fn(repAddress, r.table.nameOf(tag, repAddress, append(scope, a[:]...)))
 	}
 	if s.Proven && s.Address.Domain != "" {
-		fn(repDomain, r.table.name(repDomain, append(scope, strings.ToLower(s.Address.Domain)...)))
-		fn(repSender, r.table.name(repSender, appendAddress(scope, s.Address)))
+		fn(repDomain, r.table.nameOf(tag, repDomain, append(scope, strings.ToLower(s.Address.Domain)...)))
+		fn(repSender, r.table.nameOf(tag, repSender, appendAddress(scope, s.Address)))
 	}
 }
 
@@ -100,7 +103,8 @@ func (r *Reputation) Learn(s Sender, account mail.Address, v Verdict) {
 		r.names(s, account, func(_ byte, hash uint64) { r.table.add(hash, now, delta) })
 	}
 	if v == Junked || v == Wanted { // of others it is told, and nobody's word counts for more than that
-		told := r.table.add(r.table.name(repTeller, appendAddress(nil, account)), now, values{repTold: 1})
+		teller := appendAddress(nil, account)
+		told := r.table.add(r.table.nameOf(r.table.tag(teller), repTeller, teller), now, values{repTold: 1})
 		if told.values[repTold] > maxTold {
 			return
 		}
@@ -172,22 +176,22 @@ func (r *Reputation) Show(s Sender, account mail.Address) (out []Reputed) {
 	r.names(s, account, func(kind byte, hash uint64) {
 		if k := r.table.get(hash, now); !k.first.IsZero() && !(kind == repSender && s.Address.Local == "") {
 			good, bad := float64(k.values[repGood]), float64(k.values[repBad])
-			out = append(out, Reputed{Name: repNames[kind], Of: s.of(kind), Since: k.first, Good: good, Bad: bad, Score: score(weight, good, bad)})
+			out = append(out, Reputed{Name: repNames[kind], Of: r.of(s, kind), Since: k.first, Good: good, Bad: bad, Score: score(weight, good, bad)})
 		}
 	})
 	return out
 }
 
 // of writes a name of a sender.
-func (s Sender) of(kind byte) string {
+func (r *Reputation) of(s Sender, kind byte) string {
 	switch kind {
 	case repNetwork:
-		return wide(s.IP, 24, 48).String()
+		return r.nets.Of(s.IP).String()
 	case repAddress:
 		if s.IP.Unmap().Is4() {
 			return s.IP.Unmap().String()
 		}
-		return wide(s.IP, 32, 64).String()
+		return addressOf(s.IP).String()
 	case repDomain:
 		return "@" + strings.ToLower(s.Address.Domain)
 	}

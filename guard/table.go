@@ -65,6 +65,42 @@ func (t *table) name(kind byte, name []byte) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
+// tagBits of the hash of an account's name tell whose it is, so that all of its names can be forgotten.
+const tagBits = 24
+
+// tag is the mark of an account's names; 0 is nobody's.
+func (t *table) tag(account []byte) uint64 {
+	if len(account) == 0 {
+		return 0
+	}
+	return max(1, t.name('@', account)>>(64-tagBits))
+}
+
+// nameOf is name, of what is kept for an account. With the tag 0 it is name.
+func (t *table) nameOf(tag uint64, kind byte, name []byte) uint64 {
+	hash := t.name(kind, name)
+	if tag == 0 {
+		return hash
+	}
+	return hash<<tagBits>>tagBits | tag<<(64-tagBits)
+}
+
+// forget removes all names of an account, and with them one in some millions of others.
+func (t *table) forget(tag uint64) (n int) {
+	for i := range t.sets {
+		s := &t.sets[i]
+		s.mu.Lock()
+		for j := range s.slots {
+			if x := &s.slots[j]; x.at != 0 && tag != 0 && x.hash>>(64-tagBits) == tag {
+				*x, s.dirty = slot{}, true
+				n++
+			}
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
 func (t *table) set(hash uint64) *set { return &t.sets[hash%uint64(len(t.sets))] }
 
 // faded returns the values as they are now.

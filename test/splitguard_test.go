@@ -102,6 +102,9 @@ func TestSplitGuardAsks(t *testing.T) {
 	if _, err := c.Move(imap.SeqSetNum(1), "Junk").Wait(); err != nil {
 		t.Fatal(err)
 	}
+	s.house.until("it is learned, of whom all are told of", func() bool {
+		return strings.Contains(s.run("", "junk", "stats"), "\nalice@a.test ")
+	})
 	s.house.until("it is learned", func() bool {
 		return strings.Contains(strings.Join(strings.Fields(s.run("", "junk", "stats", "alice@a.test")), " "), "alice@a.test 0 1 ")
 	})

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/samotop/samotop/mail"
 )
 
 // Guard says what is done about senders whom nobody has decided about, and about abuse. Zero: the defaults of package
@@ -15,6 +17,7 @@ type Guard struct {
 	Greylist      string         `json:",omitzero"` // off, suspicious, all
 	GreylistDelay time.Duration  `json:",omitzero"`
 	Own           []netip.Prefix `json:",omitzero"` // networks that are never banned, limited or greylisted, beside loopback and [mta] trusted
+	Networks      mail.Networks  `json:",omitzero"` // what of an address is one peer's network
 	DNSBL         []DNSBL        `json:",omitzero"`
 
 	Ban                  time.Duration `json:",omitzero"` // how long the first automatic ban lasts
@@ -51,6 +54,8 @@ type rawGuard struct {
 	Greylist      *string    `toml:"greylist"`
 	GreylistDelay *string    `toml:"greylist_delay"`
 	Own           *[]string  `toml:"own"`
+	IPv4Bits      *int64     `toml:"network_ipv4"`
+	IPv6Bits      *int64     `toml:"network_ipv6"`
 	DNSBL         []rawDNSBL `toml:"dnsbl"`
 
 	Ban                *string `toml:"ban"`
@@ -83,6 +88,8 @@ func (r *rawGuard) merge(later *rawGuard) {
 	over(&r.Greylist, later.Greylist)
 	over(&r.GreylistDelay, later.GreylistDelay)
 	over(&r.Own, later.Own)
+	over(&r.IPv4Bits, later.IPv4Bits)
+	over(&r.IPv6Bits, later.IPv6Bits)
 	r.DNSBL = append(r.DNSBL, later.DNSBL...)
 	over(&r.Ban, later.Ban)
 	for _, p := range [][2]**int64{{&r.Connections, &later.Connections}, {&r.Messages, &later.Messages},
@@ -129,6 +136,8 @@ func (l *loader) guard() Guard {
 		}
 	}
 	g.ReputationEntries = l.limit("guard.reputation_entries", value(r.ReputationEntries), r.ReputationEntries != nil, 1024, 16<<20)
+	g.Networks = mail.Networks{IPv4Bits: int(l.limit("guard.network_ipv4", value(r.IPv4Bits), r.IPv4Bits != nil, mail.MinIPv4Bits, mail.MaxIPv4Bits)),
+		IPv6Bits: int(l.limit("guard.network_ipv6", value(r.IPv6Bits), r.IPv6Bits != nil, mail.MinIPv6Bits, mail.MaxIPv6Bits))}
 	g.DNSBL = l.dnsbls(r.DNSBL)
 	g.Content = l.content(&r.rawContent)
 	return g

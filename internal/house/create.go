@@ -264,6 +264,7 @@ listen = ["smtps://{{.Listen}}:{{port 465}}", "smtp://{{.Listen}}:{{port 587}}"]
 # defer = -1 # from which it is put off at RCPT
 # greylist = "suspicious" # put off new senders: "suspicious" ones, "all", or "off"; greylist_delay = "1m"
 # own = [] # networks that are never banned, limited nor greylisted, beside loopback and [mta] trusted
+# network_ipv4 = 24 # bits of an address that make one peer's network, 16 to 32; network_ipv6 = 48: 32 to 64
 # ban = "1h" # the first automatic ban of who guesses; "0s": none
 # unknown_recipients = 50 # of an address in an hour, then it is banned; wrong_passwords = 50: the same
 # connections_per_minute = 3000 # of an address; messages_per_minute = -1; -1: no limit

@@ -22,7 +22,7 @@ const evidenceSocket = "evidence.sock"
 func (h *House) openHistory(ctx context.Context) error {
 	c := h.conf.Guard
 	g := guard.HistoryConfig{Engine: h.engines[evidenceDB], Own: h.ownNetworks(), GreyDelay: c.GreylistDelay, Entries: int(c.ReputationEntries),
-		HalfLife: c.ReputationHalfLife, Log: h.log.With("room", "guard"),
+		HalfLife: c.ReputationHalfLife, Networks: c.Networks, Log: h.log.With("room", "guard"),
 		Sent: guard.OutgoingConfig{MessagesPerHour: c.MessagesPerHour, MessagesPerDay: c.MessagesPerDay, RecipientsPerHour: c.RecipientsPerHour,
 			RecipientsPerDay: c.RecipientsPerDay, Quiet: c.OutgoingUnusualAlarm != nil && !*c.OutgoingUnusualAlarm}}
 	if c.Greylist == "all" {

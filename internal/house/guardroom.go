@@ -22,7 +22,7 @@ func (h *House) openAbuse(ctx context.Context) error {
 	}
 	c := h.conf.Guard
 	a := guard.AbuseConfig{Engine: h.engines[evidenceDB], Own: h.ownNetworks(), Connections: c.Connections, Messages: c.Messages,
-		UnknownRecipients: c.UnknownRecipients, WrongPasswords: c.WrongPasswords, Ban: c.Ban, Journal: h.events, Log: h.log.With("room", "guard")}
+		UnknownRecipients: c.UnknownRecipients, WrongPasswords: c.WrongPasswords, Ban: c.Ban, Networks: c.Networks, Journal: h.events, Log: h.log.With("room", "guard")}
 	if !h.has(Guard) && h.o.Linked {
 		h.evidence = h.openRemoteEvidence()
 		a.Forward = h.evidence.did

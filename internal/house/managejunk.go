@@ -101,12 +101,10 @@ func (j junkVerbs) ForgetJunk(ctx context.Context, address string) error {
 	return j.h.filter.Forget(ctx, id)
 }
 
-// nameOf is the address of an account, or its number where it is not known here any more.
+// nameOf is the address of an account, or its number where it is not known any more.
 func (h *House) nameOf(ctx context.Context, id uint64) string {
-	if h.accounts != nil {
-		if a, err := h.accounts.AccountByID(ctx, id); err == nil {
-			return a.Address.String()
-		}
+	if a, err := h.rules.AddressOf(ctx, id); err == nil {
+		return a.String()
 	}
 	return "account " + strconv.FormatUint(id, 10)
 }

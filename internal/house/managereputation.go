@@ -74,7 +74,9 @@ func (r reputation) ForgetReputation(ctx context.Context, a management.SenderArg
 
 func (r reputation) PurgeEvidence(ctx context.Context, owner uint64, address string) error {
 	if a, err := mail.ParseAddress(address); err == nil {
-		r.h.history.Outgoing.Forget(a.String())
+		if err := r.h.history.Forget(ctx, a); err != nil {
+			return err
+		}
 	}
 	if r.h.filter == nil {
 		return nil

@@ -49,7 +49,7 @@ func (h *House) openRooms(ctx context.Context) error {
 	h.events = h.metrics.Journal(h.events)
 	var err error
 	if h.o.Rooms&Accounts != 0 {
-		if h.accounts, err = accounts.Open(ctx, accounts.Config{Engine: h.engines[accountsDB], Hash: h.o.Hash,
+		if h.accounts, err = accounts.Open(ctx, accounts.Config{Engine: h.engines[accountsDB], Hash: h.o.Hash, Networks: h.conf.Guard.Networks,
 			Log: h.log.With("room", "accounts")}); err != nil {
 			return fmt.Errorf("open accounts: %w", err)
 		}

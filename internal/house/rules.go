@@ -16,6 +16,7 @@ import (
 type accountsRoom interface {
 	Resolve(ctx context.Context, a mail.Address) (accounts.Resolution, error)
 	Lookup(ctx context.Context, a mail.Address) (accounts.Owner, error)
+	AddressOf(ctx context.Context, id uint64) (mail.Address, error)
 	MaySendAs(ctx context.Context, account string, from mail.Address) (bool, error)
 	Decide(ctx context.Context, q accounts.Question) (accounts.Decision, error)
 	Content(ctx context.Context, q accounts.Content) (accounts.Decision, error)
@@ -53,6 +54,7 @@ func methods(a accountsRoom) map[string]ruleproto.Method {
 	return contactMethods(a, map[string]ruleproto.Method{
 		"resolve":    ruleproto.Handle(a.Resolve),
 		"lookup":     ruleproto.Handle(a.Lookup),
+		"address-of": ruleproto.Handle(a.AddressOf),
 		"decide":     ruleproto.Handle(a.Decide),
 		"content":    ruleproto.Handle(a.Content),
 		"listed":     ruleproto.Handle(a.Listed),
@@ -126,6 +128,10 @@ func (r *remoteAccounts) Lookup(ctx context.Context, a mail.Address) (accounts.O
 		return o, &accounts.Error{Kind: accounts.ErrUnknown, Text: e.Text}
 	}
 	return o, err
+}
+
+func (r *remoteAccounts) AddressOf(ctx context.Context, id uint64) (mail.Address, error) {
+	return ruleproto.Ask[mail.Address](ctx, r.c, "address-of", id, nil)
 }
 
 func (r *remoteAccounts) MaySendAs(ctx context.Context, account string, from mail.Address) (bool, error) {
