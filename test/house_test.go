@@ -150,10 +150,16 @@ func (h *house) serve(rooms ...string) (p process, err error) { return h.serveBy
 
 // serveBy is serve with a program that runs the program under test.
 func (h *house) serveBy(program string, rooms ...string) (p process, err error) {
-	p.log = &output{news: make(chan struct{}, 1)}
-	p.cmd = exec.Command(program, append([]string{"serve", "--dir", h.dir}, rooms...)...)
+	c := exec.Command(program, append([]string{"serve", "--dir", h.dir}, rooms...)...)
+	c.SysProcAttr = &syscall.SysProcAttr{}
+	return h.ready(c)
+}
+
+// ready starts a command that serves and returns when it is ready.
+func (h *house) ready(c *exec.Cmd) (p process, err error) {
+	p.log, p.cmd = &output{news: make(chan struct{}, 1)}, c
 	p.cmd.Stderr = p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	if err := p.cmd.Start(); err != nil {
 		return p, err
 	}
