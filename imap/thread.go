@@ -3,6 +3,7 @@ package imap
 import (
 	"cmp"
 	"context"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -142,13 +143,14 @@ type threadNode struct {
 	entry    *ThreadLink // nil: only referred to
 	parent   *threadNode
 	children []*threadNode
-	at       int32 // in the order of export
-	referred bool  // is or was the parent of another: only then can it close a loop
+	id       uint64 // 0: none that others could refer to
+	at       int32  // in the order of export
+	referred bool   // is or was the parent of another: only then can it close a loop
 }
 
 // threader runs the REFERENCES algorithm of RFC 5256 section 3; the steps are numbered as there.
 type threader struct {
-	byID  map[uint64]*threadNode
+	byID  probe         // places in nodes
 	nodes []*threadNode // in the order in which they came up
 	slab  []threadNode
 }
@@ -158,7 +160,7 @@ func newThreader(links []ThreadLink) *threader {
 	if !slices.IsSortedFunc(links, byUID) {
 		slices.SortFunc(links, byUID)
 	}
-	t := &threader{byID: make(map[uint64]*threadNode, len(links)), nodes: make([]*threadNode, 0, len(links))}
+	t := &threader{byID: newProbe(len(links)), nodes: make([]*threadNode, 0, len(links))}
 	for i := range links {
 		t.add(&links[i])
 	}
@@ -179,10 +181,15 @@ func (t *threader) fresh() *threadNode {
 }
 
 func (t *threader) node(id uint64) *threadNode {
-	n := t.byID[id]
-	if n == nil {
-		n = t.fresh()
-		t.byID[id] = n
+	slot, at := t.byID.find(id*fibonacci, func(at int) bool { return t.nodes[at].id == id })
+	if at >= 0 {
+		return t.nodes[at]
+	}
+	t.byID.put(slot, len(t.nodes))
+	n := t.fresh()
+	n.id = id
+	if t.byID.full() {
+		t.byID.grow(func(at int) uint64 { return t.nodes[at].id * fibonacci })
 	}
 	return n
 }
@@ -231,7 +238,7 @@ func (n *threadNode) above(x *threadNode) bool {
 const maxThreadWalk = 2000
 
 func (t *threader) run() []Thread {
-	var roots []*threadNode // step 2
+	roots := make([]*threadNode, 0, len(t.nodes)) // step 2
 	for _, n := range t.nodes {
 		if n.parent == nil {
 			roots = append(roots, n)
@@ -239,18 +246,23 @@ func (t *threader) run() []Thread {
 			n.parent.children = append(n.parent.children, n)
 		}
 	}
-	roots = prune(roots)
-	sortNodes(roots) // step 4, and the children at once: step 6
-	roots = bySubject(roots)
-	sortNodes(roots)
-	return export(roots)
+	most := len(t.nodes)
+	roots = prune(roots, most)
+	sortNodes(roots, most) // step 4, and the children at once: step 6
+	if joined := bySubject(roots); len(joined) < len(roots) {
+		roots, most = joined, 2*most // each that went may have made another
+		sortNodes(roots, most)
+	}
+	return export(roots, most)
 }
 
 // prune is step 3: nodes without a message go, their children take their place; at the top only if there is one. It
 // works from the bottom up, without recursion: a thread may be as deep as the mailbox is long.
-func prune(roots []*threadNode) []*threadNode {
-	for _, n := range postorder(roots) {
-		n.children = pruneList(n.children, false)
+func prune(roots []*threadNode, most int) []*threadNode {
+	for _, n := range postorder(roots, most) {
+		if len(n.children) > 0 {
+			n.children = pruneList(n.children, false)
+		}
 	}
 	return pruneList(roots, true)
 }
@@ -274,9 +286,9 @@ func pruneList(list []*threadNode, top bool) []*threadNode {
 	return out
 }
 
-// postorder lists all nodes, children before parents.
-func postorder(roots []*threadNode) []*threadNode {
-	var out []*threadNode
+// postorder lists all nodes, which are at most so many, children before parents.
+func postorder(roots []*threadNode, most int) []*threadNode {
+	out := make([]*threadNode, 0, most)
 	stack := slices.Clone(roots)
 	for len(stack) > 0 {
 		n := stack[len(stack)-1]
@@ -298,8 +310,8 @@ func (n *threadNode) first() *ThreadLink {
 	return n.entry
 }
 
-func sortNodes(roots []*threadNode) {
-	for _, n := range postorder(roots) {
+func sortNodes(roots []*threadNode, most int) {
+	for _, n := range postorder(roots, most) {
 		if len(n.children) > 1 {
 			sortList(n.children)
 		}
@@ -322,23 +334,38 @@ func sortList(list []*threadNode) {
 
 // bySubject is step 5: threads of the same base subject become one.
 func bySubject(roots []*threadNode) []*threadNode {
-	table := map[string]int{}
+	seed := maphash.MakeSeed()
+	table := newProbe(len(roots))
+	group := make([]int32, len(roots)) // of each thread, the slot of its subject
+	joins := false
 	for i, n := range roots { // (B)
 		e := n.first()
 		if e.Subject == "" {
+			group[i] = -1
 			continue
 		}
-		at, ok := table[e.Subject]
-		if have := roots[at]; !ok || n.entry == nil && have.entry != nil || have.first().Reply && have.entry != nil && !e.Reply {
-			table[e.Subject] = i
+		slot, at := table.find(maphash.String(seed, e.Subject), func(at int) bool { return roots[at].first().Subject == e.Subject })
+		group[i] = int32(slot)
+		if at < 0 {
+			table.put(slot, i)
+			continue
 		}
+		joins = true
+		if have := roots[at]; n.entry == nil && have.entry != nil || have.first().Reply && have.entry != nil && !e.Reply {
+			table.slots[slot] = int32(i + 1)
+		}
+	}
+	if !joins {
+		return roots
 	}
 	gone := make([]bool, len(roots))
 	for i := range roots { // (C)
-		n := roots[i]
+		if group[i] < 0 {
+			continue
+		}
+		n, at := roots[i], int(table.slots[group[i]]-1)
 		e := n.first()
-		at, ok := table[e.Subject]
-		if e.Subject == "" || !ok || at == i {
+		if at == i {
 			continue
 		}
 		gone[i] = true
@@ -351,7 +378,7 @@ func bySubject(roots []*threadNode) []*threadNode {
 			roots[at] = &threadNode{children: []*threadNode{into, n}}
 		}
 	}
-	var out []*threadNode
+	out := make([]*threadNode, 0, len(roots))
 	for i, n := range roots {
 		if !gone[i] {
 			out = append(out, n)
@@ -361,8 +388,8 @@ func bySubject(roots []*threadNode) []*threadNode {
 }
 
 // export turns nodes into Threads, from the bottom up.
-func export(roots []*threadNode) []Thread {
-	order := postorder(roots)
+func export(roots []*threadNode, most int) []Thread {
+	order := postorder(roots, most)
 	done := make([]Thread, len(order))
 	for i, n := range order {
 		n.at = int32(i)
@@ -372,7 +399,10 @@ func export(roots []*threadNode) []Thread {
 		}
 		t.Children = exported(n.children, done)
 	}
-	return append([]Thread{}, exported(roots, done)...)
+	if len(roots) == 0 {
+		return []Thread{}
+	}
+	return exported(roots, done)
 }
 
 func exported(list []*threadNode, done []Thread) []Thread {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/store"
@@ -132,8 +133,8 @@ func (o *ordering) key(i int) sortKeys {
 }
 
 // order calls fn with the messages of a set. Where a mailbox is too large for columns, those of the set are made for
-// this once.
-func (s *selected) order(ctx context.Context, set imap.UIDSet, keys bool, fn func(o *ordering)) error {
+// this once: with the sort keys, the small rows, or both.
+func (s *selected) order(ctx context.Context, set imap.UIDSet, keys, small bool, fn func(o *ordering)) error {
 	var own columns
 	with := func(use func(c *columns)) error {
 		if own.ready {
@@ -144,7 +145,7 @@ func (s *selected) order(ctx context.Context, set imap.UIDSet, keys bool, fn fun
 		if err != nil || ok {
 			return err
 		}
-		if err := s.columnsFor(ctx, set, keys, &own); err != nil {
+		if err := s.columnsFor(ctx, set, keys, small, &own); err != nil {
 			return err
 		}
 		own.ready = true
@@ -216,9 +217,16 @@ func (m *Mailbox) keysOf(ctx context.Context, msg *imap.Message) (k sortKeys, er
 }
 
 // columnsFor makes columns of a set, for one command.
-func (s *selected) columnsFor(ctx context.Context, set imap.UIDSet, keys bool, c *columns) error {
+func (s *selected) columnsFor(ctx context.Context, set imap.UIDSet, keys, small bool, c *columns) error {
 	c.words, c.wordNo = []string{""}, map[string]uint32{"": 0}
+	c.rows = make([]columnRow, 0, set.Len())
 	return s.m.eng.View(ctx, func(r store.Reader) error {
+		if keys && !small {
+			if ok, err := s.keysFor(ctx, r, set, c); ok || err != nil {
+				return err
+			}
+			c.rows, c.slab = c.rows[:0], nil
+		}
 		var inner error
 		err := s.smallRows(ctx, r, s.id, set, func(u uid, v []byte) bool {
 			c.rows = append(c.rows, columnRow{uid: u})
@@ -232,10 +240,41 @@ func (s *selected) columnsFor(ctx context.Context, set imap.UIDSet, keys bool, c
 	})
 }
 
+const keysSample = 1024
+
+// keysFor is columnsFor with the sort keys, and of the small rows only what a message without a date needs; false: some
+// have no row of sort keys, or have gone.
+func (s *selected) keysFor(ctx context.Context, r store.Reader, set imap.UIDSet, c *columns) (ok bool, err error) {
+	var dateless imap.UIDSet
+	err = s.account.id.rows(ctx, r, kindSort, s.id, set, func(u uid, v []byte) bool {
+		c.rows = append(c.rows, columnRow{uid: u, key: uint32(len(c.slab)), keyLen: uint16(len(v))})
+		c.slab = append(c.slab, v...)
+		if len(c.rows) == keysSample { // all at once, by the size of the first ones
+			c.slab = slices.Grow(c.slab, len(c.slab)/keysSample*9/8*set.Len())
+		}
+		if !hasDate(v) {
+			dateless.Add(imap.UID(u))
+		}
+		return true
+	})
+	if err != nil || len(c.rows) != set.Len() {
+		return false, err
+	}
+	var inner error
+	err = s.smallRows(ctx, r, s.id, dateless, func(u uid, v []byte) bool { // INTERNALDATE stands for it
+		if i, ok := c.find(u); ok {
+			inner = c.set(&c.rows[i], v)
+		}
+		return inner == nil
+	})
+	return true, firstError(inner, err)
+}
+
 // sortSet answers SORT for the messages of a set (RFC 5256 section 3: equal ones in order of UID, also under REVERSE).
 func (s *selected) sortSet(ctx context.Context, set imap.UIDSet, keys []imap.SortKey) (out []imap.UID, err error) {
 	needKeys := imap.SortNeeds(keys)&imap.NeedHeader != 0
-	err = s.order(ctx, set, needKeys, func(o *ordering) {
+	needSmall := slices.ContainsFunc(keys, func(k imap.SortKey) bool { return k.Key == "ARRIVAL" || k.Key == "SIZE" })
+	err = s.order(ctx, set, needKeys, needSmall, func(o *ordering) {
 		values := o.values(keys, needKeys)
 		items := make([]sortItem, len(o.rows))
 		for i := range items {
@@ -338,11 +377,19 @@ func (v *sortValues) compare(i, j int) (d int) {
 // threadSet answers THREAD for the messages of a set.
 func (s *selected) threadSet(ctx context.Context, set imap.UIDSet, algorithm string) (out []imap.Thread, err error) {
 	var links []imap.ThreadLink
-	err = s.order(ctx, set, true, func(o *ordering) {
+	err = s.order(ctx, set, true, false, func(o *ordering) {
 		links = make([]imap.ThreadLink, len(o.rows))
+		var subjects strings.Builder // all of them in one piece
+		ends := make([]int, len(o.rows))
 		for i := range links {
 			k := o.key(i)
 			links[i] = k.threadLink(imap.UID(o.rows[i].uid), o.rows[i].date)
+			subjects.Write(k.subject)
+			ends[i] = subjects.Len()
+		}
+		all, from := subjects.String(), 0
+		for i := range links {
+			links[i].Subject, from = all[from:ends[i]], ends[i]
 		}
 	})
 	return imap.ThreadsOf(algorithm, links), err

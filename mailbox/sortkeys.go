@@ -136,6 +136,9 @@ func decodeKeys(b []byte) (k sortKeys, ok bool, err error) {
 	return k, !d.Bad, d.err("sort keys")
 }
 
+// hasDate tells whether sort keys have a date.
+func hasDate(b []byte) bool { return len(b) > 1 && b[1]&1 != 0 }
+
 // sentAt is the sent date of RFC 5256 section 2.2, in seconds.
 func (k *sortKeys) sentAt(internal int64) int64 {
 	if k.hasDate {
@@ -163,9 +166,9 @@ func (k *sortKeys) text(key string) []byte {
 	return nil
 }
 
-// threadLink is what THREAD needs.
+// threadLink is what THREAD needs, but the subject.
 func (k *sortKeys) threadLink(u imap.UID, internal int64) imap.ThreadLink {
-	l := imap.ThreadLink{UID: u, Sent: k.sentAt(internal), Subject: string(k.subject), Reply: k.reply, ID: k.msgID}
+	l := imap.ThreadLink{UID: u, Sent: k.sentAt(internal), Reply: k.reply, ID: k.msgID}
 	if n := len(k.refs) / 8; n > 0 {
 		l.Refs = make([]uint64, n)
 		for i := range l.Refs {
