@@ -39,11 +39,15 @@ func (e *Engine) tidy() error {
 		if n >= a.end.seg {
 			break
 		}
+		// In this order: a pin goes when the index has the row. The other way round a batch could come in between.
+		if e.segs.pinned(n) {
+			continue
+		}
 		empty, err := e.noBodies(n)
 		if err != nil {
 			return err
 		}
-		if empty && !e.segs.pinned(n) {
+		if empty {
 			if err := e.drop(n); err != nil {
 				return err
 			}

@@ -130,12 +130,16 @@ func (ss *segments) pin(n uint32, body uint64) {
 	s.pins[body] = struct{}{}
 }
 
-func (ss *segments) unpin(n uint32, body uint64) {
+// unpin tells whether nothing pins the segment any more, and it has ended.
+func (ss *segments) unpin(n uint32, body uint64) bool {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if s := ss.set[n]; s != nil {
-		delete(s.pins, body)
+	s := ss.set[n]
+	if s == nil {
+		return false
 	}
+	delete(s.pins, body)
+	return len(s.pins) == 0 && ss.set[n+1] != nil
 }
 
 // find needs the lock.

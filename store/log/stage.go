@@ -131,6 +131,9 @@ func (w *bodyWriter) flush() error {
 	if w.block > 0 {
 		w.endBlock()
 	}
+	if w.e.isFull() {
+		return fmt.Errorf("stage: %w", store.ErrFull)
+	}
 	c := &chunk{body: w.ref.body, first: w.blocks, n: w.n, framed: *w.buf, done: make(chan error, 1)}
 	if err := w.e.writeChunk(w.ctx, c); err != nil {
 		// The writer may still read the buffer: it is not used again.
@@ -221,8 +224,12 @@ func (w *bodyWriter) Discard() {
 }
 
 func (e *Engine) unpin(r *ref) {
+	ended := false
 	for _, s := range r.shares() {
-		e.segs.unpin(s.seg, r.body)
+		ended = e.segs.unpin(s.seg, r.body) || ended
+	}
+	if ended {
+		e.poke() // the keeper removes segments that hold only what was given up
 	}
 }
 

@@ -107,6 +107,9 @@ func (e *Engine) writeItems(items []*item) error {
 		if err := e.rollSegment(); err != nil {
 			return e.endAll(items, err)
 		}
+		// The index comes along also where a segment holds nothing but bodies that no batch took: only what it has
+		// passed is removed.
+		e.groups <- &group{end: applied{pos: e.w.pos, end: e.w.at, number: e.w.number}}
 	}
 	if roll != nil && len(items) == 1 {
 		roll <- nil
