@@ -344,9 +344,9 @@ inet_protocols = ipv4
 relayhost = [127.0.0.1]:MX
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtp_tls_security_level = may
-queue_run_delay = 2s
-minimal_backoff_time = 2s
-maximal_backoff_time = 2s
+queue_run_delay = 1s
+minimal_backoff_time = 1s
+maximal_backoff_time = 1s
 `
 
 // TestContactsPostfix: the stranger's server is a Postfix, which keeps what was put off and comes again.

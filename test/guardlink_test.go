@@ -45,6 +45,21 @@ func TestDovecotAsGuard(t *testing.T) {
 		t.Errorf("Dovecot got mail: %v", files)
 	}
 
+	// The house itself may ask at a port: then Dovecot knows whose mail it is.
+	h.drain()
+	h.dropIn("links", fmt.Sprintf("[links]\nguard = \"tcp://127.0.0.1:%s\"\n[mta]\ntrusted = [\"127.0.0.2\"]\nproxy = true\n", port))
+	if h.process, err = h.serve("mta", "mailbox", "accounts", "qm", "management"); err != nil {
+		t.Fatal(err)
+	}
+	if a := h.stranger("203.0.113.9", 25).mail("y@far.test", "carol@d.test", "nobody@d.test"); len(a) != 2 || a[0][:3] != "250" || a[1][:3] != "550" {
+		t.Error(a)
+	}
+	h.drain() // Dovecot tells at the end
+	h.until("Dovecot knows the client of the house", func() bool {
+		log, _ := os.ReadFile(d.path("log"))
+		return strings.Contains(string(log), "from 203.0.113.9")
+	})
+
 	// By a port, whence Dovecot trusts us, it offers XCLIENT.
 	for _, ip := range []string{"192.0.2.77", "2001:db8::77"} {
 		session := &mail.Session{RemoteAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 25))}

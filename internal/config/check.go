@@ -310,6 +310,9 @@ func (l *loader) links() map[string]string {
 				l.fault("links."+p.name, "write \"tls://HOST:PORT\"", "%q is not a host with a port", far)
 			}
 			out[p.name] = *p.to
+		case strings.HasPrefix(*p.to, TCPLink):
+			l.portLink(p.name, *p.to)
+			out[p.name] = *p.to
 		case !ok || path == "":
 			l.fault("links."+p.name, "write the socket of the room, such as \"unix:run/"+p.name+".sock\", or \"tls://HOST:PORT\" for another machine", "is not a socket")
 		case filepath.IsAbs(path):
@@ -319,4 +322,16 @@ func (l *loader) links() map[string]string {
 		}
 	}
 	return out
+}
+
+// portLink checks a link to a port of this machine: nothing is encrypted there, and only LMTP is spoken by programs that know no sockets.
+func (l *loader) portLink(room, to string) {
+	key := "links." + room
+	at, err := netip.ParseAddrPort(strings.TrimPrefix(to, TCPLink))
+	switch {
+	case room != "guard" && room != "mailbox":
+		l.fault(key, "write its socket, such as \"unix:run/"+room+".sock\", or \"tls://HOST:PORT\" for another machine", "this room has no door at a port of this machine")
+	case err != nil || !at.Addr().IsLoopback() || at.Port() == 0:
+		l.fault(key, "write \"tcp://127.0.0.1:PORT\"; a link to another machine is \"tls://HOST:PORT\"", "%q is no loopback address with a port", to)
+	}
 }

@@ -189,8 +189,11 @@ func RoomControl(room string) string { return "control-" + room + ".sock" }
 // RoomTelemetry is the name of the socket with metrics and health of one room of a house that is split.
 func RoomTelemetry(room string) string { return "metrics-" + room + ".sock" }
 
-// TLSLink begins a link to another machine.
-const TLSLink = "tls://"
+// TLSLink begins a link to another machine, TCPLink one to a port of this machine.
+const (
+	TLSLink = "tls://"
+	TCPLink = "tcp://"
+)
 
 // Far are links between machines: by TLS, both ends show a certificate of the authority. Paths are absolute.
 type Far struct {

@@ -114,6 +114,9 @@ func (h *House) dialer(room string) func(ctx context.Context) (net.Conn, error) 
 	if address, ok := strings.CutPrefix(path, config.TLSLink); ok {
 		return h.farDialer(address)
 	}
+	if address, ok := strings.CutPrefix(path, config.TCPLink); ok {
+		return func(ctx context.Context) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "tcp", address) }
+	}
 	return func(ctx context.Context) (net.Conn, error) { return DialUnix(ctx, path) }
 }
 
