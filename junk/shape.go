@@ -22,7 +22,7 @@ func (x *shape) text(p *message.Part, s string) {
 }
 
 // header tells what the header shows but its words.
-func (x *shape) header(s *sink, h *message.Header) {
+func (x *shape) header(s *sink, h *message.Header, from, reply []message.AddressOrGroup) {
 	for _, name := range []string{"From", "To", "Subject", "Date", "Message-ID"} {
 		if !h.Has(name) {
 			s.add("is:no-", strings.ToLower(name))
@@ -40,7 +40,6 @@ func (x *shape) header(s *sink, h *message.Header) {
 	if subject := h.Text("Subject"); len(subject) > 5 && strings.ToUpper(subject) == subject && strings.ToLower(subject) != subject {
 		s.add("is:subject-shouts")
 	}
-	from, reply := message.ParseAddressList(h.Get("From")), message.ParseAddressList(h.Get("Reply-To"))
 	if len(from) > 0 && len(reply) > 0 && !strings.EqualFold(from[0].Address.Domain, reply[0].Address.Domain) {
 		s.add("is:answers-elsewhere")
 	}

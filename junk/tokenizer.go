@@ -1,9 +1,9 @@
 package junk
 
 import (
-	"bytes"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/samotop/samotop/message"
 )
@@ -44,15 +44,21 @@ type Tokenizer struct {
 	sink   *sink
 	parser *message.Parser
 	part   *message.Part // whose body is in text
-	text   []byte        // the beginning of its body
-	room   int           // octets of text that may still be looked at
-	shape  shape
+	*rooms
+	room  int // octets of text that may still be looked at
+	shape shape
 }
+
+// rooms are for the text of a part, one step after the other.
+type rooms struct{ text, decoded, plain []byte }
+
+// scratch are those of messages that have ended.
+var scratch = sync.Pool{New: func() any { return &rooms{} }}
 
 // NewTokenizer makes one for one message.
 func NewTokenizer(l Limits) *Tokenizer {
 	l = l.withDefaults()
-	t := &Tokenizer{limits: l, sink: newSink(l.Key, max(1, l.Tokens-headTokens)), room: l.TextOctets,
+	t := &Tokenizer{limits: l, rooms: scratch.Get().(*rooms), sink: newSink(l.Key, max(1, l.Tokens-headTokens)), room: l.TextOctets,
 		parser: message.NewParser(message.Limits{HeaderBytes: 64 << 10, AllHeaderBytes: 128 << 10, HeaderFields: 512, Depth: 16, Parts: 100})}
 	t.parser.OnBody(t.body)
 	return t
@@ -79,6 +85,8 @@ func (t *Tokenizer) Close() *Tokens {
 	}
 	t.shape.tell(t.sink, root)
 	t.sink.end()
+	scratch.Put(t.rooms)
+	t.rooms = &rooms{} // what is written now is read by nobody
 	return &t.sink.out
 }
 
@@ -102,21 +110,15 @@ func (t *Tokenizer) endPart() {
 		t.text = t.text[:0]
 		return
 	}
-	raw, err := io.ReadAll(io.LimitReader(message.DecodeBody(bytes.NewReader(t.text), t.part.Encoding), int64(t.limits.PartOctets)))
+	t.decoded = message.AppendDecoded(t.decoded[:0], t.text, t.part.Encoding)
 	t.text = t.text[:0]
-	if err != nil { // of a reader of memory: there is none
-		return
-	}
-	s, _ := message.DecodeString(raw, t.part.Charset())
+	s, _ := message.DecodeString(t.decoded[:min(len(t.decoded), t.limits.PartOctets)], t.part.Charset())
 	t.shape.text(t.part, s)
 	t.links(s)
 	if t.part.Subtype == "html" {
 		t.markup(s)
-		plain, err := io.ReadAll(message.HTMLText(strings.NewReader(s)))
-		if err != nil {
-			return
-		}
-		s = string(plain)
+		t.plain = message.AppendHTMLText(t.plain[:0], []byte(s))
+		s = string(t.plain)
 	}
 	w := words{s: t.sink, pairs: true}
 	w.text(s)
@@ -128,22 +130,27 @@ func (t *Tokenizer) endPart() {
 // header takes those fields to pieces that the author or his program wrote, and no others.
 func (t *Tokenizer) header(h *message.Header) {
 	t.words("subject:", h.Text("Subject"))
-	for _, name := range []string{"From", "Reply-To"} {
-		prefix := strings.ToLower(name) + ":"
-		if list := message.ParseAddressList(h.Get(name)); len(list) > 0 {
-			a := list[0]
-			t.words(prefix, a.Name)
-			t.host(prefix, a.Address.Domain)
-			t.sink.add(prefix, strings.ToLower(a.Address.Local), "@", strings.ToLower(a.Address.Domain))
-		}
-	}
+	from, reply := message.ParseAddressList(h.Get("From")), message.ParseAddressList(h.Get("Reply-To"))
+	t.author("from:", from)
+	t.author("reply-to:", reply)
 	for _, name := range []string{"X-Mailer", "User-Agent"} {
 		t.words("mailer:", h.Text(name))
 	}
 	if id := h.Text("List-Id"); id != "" {
 		t.sink.add("list:", strings.ToLower(id[strings.LastIndexByte(id, '<')+1:]))
 	}
-	t.shape.header(t.sink, h)
+	t.shape.header(t.sink, h, from, reply)
+}
+
+// author tells the first address of a field.
+func (t *Tokenizer) author(prefix string, list []message.AddressOrGroup) {
+	if len(list) == 0 {
+		return
+	}
+	a := list[0]
+	t.words(prefix, a.Name)
+	t.host(prefix, a.Address.Domain)
+	t.sink.add(prefix, strings.ToLower(a.Address.Local), "@", strings.ToLower(a.Address.Domain))
 }
 
 // words takes a line of a header to pieces.

@@ -8,15 +8,38 @@ import (
 // DecodeBody decodes a content transfer encoding (RFC 2045 section 6), leniently: base64, quoted-printable,
 // uuencode; anything else is the identity. Errors are those of r.
 func DecodeBody(r io.Reader, encoding string) io.Reader {
-	switch strings.ToLower(encoding) {
-	case "base64":
-		return newBodyReader(r, &base64Decoder{})
-	case "quoted-printable":
-		return newBodyReader(r, &qpDecoder{})
-	case "x-uuencode", "uuencode", "x-uue", "uue":
-		return newBodyReader(r, &uuDecoder{})
+	if d := decoderOf(encoding); d != nil {
+		return newBodyReader(r, d)
 	}
 	return r
+}
+
+// AppendDecoded is DecodeBody of what is in memory: it appends to dst what src decodes to.
+func AppendDecoded(dst, src []byte, encoding string) []byte {
+	d := decoderOf(encoding)
+	if d == nil {
+		return append(dst, src...)
+	}
+	return d.flush(d.decode(dst, src))
+}
+
+// AppendHTMLText is HTMLText of what is in memory.
+func AppendHTMLText(dst, src []byte) []byte {
+	d := htmlText{newline: true}
+	return d.flush(d.decode(dst, src))
+}
+
+// decoderOf returns nil for the identity.
+func decoderOf(encoding string) bodyDecoder {
+	switch strings.ToLower(encoding) {
+	case "base64":
+		return &base64Decoder{}
+	case "quoted-printable":
+		return &qpDecoder{}
+	case "x-uuencode", "uuencode", "x-uue", "uue":
+		return &uuDecoder{}
+	}
+	return nil
 }
 
 // bodyDecoder appends to dst what src decodes to, so far as it is known; flush adds what the end settles.

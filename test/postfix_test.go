@@ -47,8 +47,9 @@ anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 `
 
-// startPostfix runs a Postfix with main.cf in a directory of its own, as its master wants it: by root.
-func startPostfix(t *testing.T, main string, replace ...string) {
+// startPostfix runs a Postfix with main.cf in a directory of its own, as its master wants it: by root. again lets it try
+// at once what it has put off.
+func startPostfix(t *testing.T, main string, replace ...string) (again func()) {
 	t.Helper()
 	program := need(t, "postfix")
 	if os.Getuid() != 0 {
@@ -80,6 +81,7 @@ func startPostfix(t *testing.T, main string, replace ...string) {
 			t.Errorf("postfix stop: %v\n%s", err, out)
 		}
 	})
+	return func() { command(t, "", nil, "postqueue", "-c", dir, "-f") }
 }
 
 // TestPostfixAsks: a Postfix takes mail for a house, asks its guard about each recipient and its accounts about domains
