@@ -50,12 +50,15 @@ func (f *foreign) start(network, address, program string, args ...string) (stop 
 	c := exec.Command(program, args...)
 	c.Stdout, c.Stderr = out, out
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.WaitDelay = 5 * time.Second // its children may hold its output
 	if err := c.Start(); err != nil {
 		f.t.Fatal(err)
 	}
 	stop = sync.OnceFunc(func() {
 		_ = c.Process.Signal(syscall.SIGTERM)
+		late := time.AfterFunc(5*time.Second, func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
 		_ = c.Wait()
+		late.Stop()
 		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) // its children
 	})
 	f.t.Cleanup(func() {
