@@ -8,7 +8,7 @@ import (
 
 const idleLineOctets = 1000
 
-// cmdIdle: RFC 2177. A second goroutine waits for news of the mailbox and wakes the one that waits for DONE.
+// cmdIdle: RFC 2177. News of the mailbox wakes the goroutine that waits for DONE.
 func (c *conn) cmdIdle(ctx context.Context) error {
 	c.say("+ idling")
 	c.releaseCommand()
@@ -49,6 +49,27 @@ func (c *conn) watching() (end func()) {
 	if c.notify != nil && c.notify.watch != nil {
 		account = c.notify.watch.Notify()
 	}
+	if w, ok := boxWaker(c.sel); ok && box != nil {
+		w.Wake(c.poke)
+		rest := c.watchingChannels(nil, account)
+		return func() {
+			w.Wake(nil)
+			rest()
+			c.unpoke()
+		}
+	}
+	return c.watchingChannels(box, account)
+}
+
+func boxWaker(v *selected) (w Waker, ok bool) {
+	if v != nil {
+		w, ok = v.box.(Waker)
+	}
+	return w, ok
+}
+
+// watchingChannels is watching by a goroutine.
+func (c *conn) watchingChannels(box, account <-chan struct{}) (end func()) {
 	if box == nil && account == nil {
 		return func() {}
 	}

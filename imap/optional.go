@@ -18,6 +18,13 @@ type QuotaResource struct {
 	Usage, Limit int64
 }
 
+// Waker is a Mailbox that can call a function in place of sending to Notify, so that nobody must wait for that.
+type Waker interface {
+	// Wake sets what is called when something became durable: from any goroutine, and it must not block. After Wake(nil) it is
+	// not called any more.
+	Wake(f func())
+}
+
 // Metadata is an Account with annotations of mailboxes and of the server (RFC 5464).
 type Metadata interface {
 	// Entries returns all entries of a mailbox, of the server for "", that the login may see, in name order. Names

@@ -215,6 +215,10 @@ func (a *account) announce(m boxID, at modSeq) {
 		l.modseq.Store(at)
 	}
 	for s := range l.sessions {
+		if s.wake != nil {
+			s.wake()
+			continue
+		}
 		select {
 		case s.notify <- struct{}{}:
 		default:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,10 +13,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/samotop/samotop/imap"
+	"github.com/samotop/samotop/mail"
 	"github.com/samotop/samotop/store/log"
 )
 
@@ -146,7 +149,7 @@ func grown(b *testing.B, n int) (imap.Account, imap.Mailbox) {
 	b.Helper()
 	ctx := context.Background()
 	dir := os.Getenv("SAMOTOP_GROWN_DIR")
-	if dir == "" {
+	if dir == "" || n == 0 {
 		dir = b.TempDir()
 	}
 	dir = filepath.Join(dir, strconv.Itoa(n))
@@ -176,7 +179,21 @@ func grown(b *testing.B, n int) (imap.Account, imap.Mailbox) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { box.Close() })
+	settle()
 	return a, box
+}
+
+// settle waits until the engine has done what it does after it was opened, a minute at most.
+func settle() {
+	for range 120 {
+		var before, after syscall.Rusage
+		syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+		time.Sleep(500 * time.Millisecond)
+		syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+		if after.Utime.Nano()+after.Stime.Nano()-before.Utime.Nano()-before.Stime.Nano() < 10e6 {
+			return
+		}
+	}
 }
 
 // once does something to a database that was not done before, as a file beside it tells, and closes it.
@@ -233,5 +250,80 @@ func appendLetters(a imap.Account, i, n int) error {
 		}
 	}
 	_, err = ap.Commit(ctx)
+	return err
+}
+
+// BenchmarkGrownDeliver is a delivery of 4 KiB, with all of its indexing, into mailboxes of the sizes of BenchmarkGrown and into
+// an empty one. What it tells of the CPU holds what goes on behind: the index, flushes and compactions.
+func BenchmarkGrownDeliver(b *testing.B) {
+	sizes := "0 " + os.Getenv("SAMOTOP_GROWN")
+	for s := range strings.FieldsSeq(sizes) {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(s, func(b *testing.B) { benchmarkGrownDeliver(b, n) })
+	}
+}
+
+func benchmarkGrownDeliver(b *testing.B, n int) {
+	ctx := context.Background()
+	a, _ := grown(b, n)
+	m := a.(*view).m
+	s := &mail.Session{}
+	r, err := m.Door().Open(ctx, s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	defer cpuPerOp(b)()
+	const sessions = 10
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range sessions {
+		wg.Go(func() {
+			for i := int(next.Add(1)); i <= b.N; i = int(next.Add(1)) {
+				if err := deliverOne(ctx, r, s, grownLetter(n, i)); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N), "wall-us/op")
+	if err := m.indexAccount(ctx, 1, 1, nil); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// grownLetter is a letter of 4 KiB of words that nobody else has sent.
+func grownLetter(n, i int) []byte {
+	rnd := rand.New(rand.NewPCG(uint64(n), uint64(i)+uint64(time.Now().UnixNano())))
+	b := []byte(letter(n+i) + "\r\n")
+	for len(b) < 4096 {
+		for range 10 {
+			b = strconv.AppendUint(append(b, ' '), rnd.Uint64()%5000, 36)
+		}
+		b = append(b, "\r\n"...)
+	}
+	return b
+}
+
+func deliverOne(ctx context.Context, r mail.Receiver, s *mail.Session, content []byte) error {
+	tx, err := r.Begin(ctx, s, mail.Sender{Address: mail.Address{Local: "bob", Domain: "example.org"}})
+	if err != nil {
+		return err
+	}
+	defer tx.Abort()
+	to := rcpt(1)
+	if err := tx.Recipient(ctx, &to); err != nil {
+		return err
+	}
+	if _, err := tx.Write(content); err != nil {
+		return err
+	}
+	_, err = tx.Commit(ctx)
 	return err
 }

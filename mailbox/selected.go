@@ -20,6 +20,7 @@ type selected struct {
 	readOnly bool
 	have     rights // what the session may do, as of the last look
 	notify   chan struct{}
+	wake     func() // in place of notify; under the account's latch
 	live     *live
 	resets   uint32 // of live, that were told
 	closed   bool
@@ -32,7 +33,10 @@ type selected struct {
 	words words
 }
 
-var _ imap.Mailbox = (*selected)(nil)
+var (
+	_ imap.Mailbox = (*selected)(nil)
+	_ imap.Waker   = (*selected)(nil)
+)
 
 // attach makes the session one of those that are told of changes.
 func (s *selected) attach() {
@@ -71,6 +75,13 @@ func (s *selected) Close() error {
 
 // Notify is sent to when something became durable.
 func (s *selected) Notify() <-chan struct{} { return s.notify }
+
+// Wake is of imap.Waker.
+func (s *selected) Wake(f func()) {
+	s.account.mu.Lock()
+	s.wake = f
+	s.account.mu.Unlock()
+}
 
 // row reads the mailbox's row, store.ErrNotFound if it was deleted, or may not be read any more (RFC 4314 section 5.1.1). A
 // session that selected INBOX goes over to the new one when INBOX was renamed.
