@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,6 +98,17 @@ func TestCompose(t *testing.T) {
 		}
 		if !strings.Contains(strings.Join(s.Volumes, " "), "run:/var/lib/samotop/run") {
 			t.Errorf("%s meets nobody: %q", room, s.Volumes)
+		}
+	}
+	for volume, who := range map[string]string{"tls": "mailbox msa mta", "accounts": "accounts", "mails": "mailbox", "queue": "qm", "dkim": "qm", "evidence": "guard", "journal": "management"} {
+		var have []string
+		for _, room := range rooms {
+			if slices.ContainsFunc(f.Services[room].Volumes, func(v string) bool { return strings.HasPrefix(v, volume+":") }) {
+				have = append(have, room)
+			}
+		}
+		if slices.Sort(have); strings.Join(have, " ") != who {
+			t.Errorf("the volume %s is seen by %s, not by %s", volume, have, who)
 		}
 	}
 	for name, s := range f.Services {

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
 )
 
 // authority signs the certificates of the machines of a house.
@@ -100,16 +102,23 @@ func TestLinksBetweenMachines(t *testing.T) {
 		listen = append(listen, fmt.Sprintf("%s = %q", room, at))
 		links = append(links, fmt.Sprintf("%s = \"tls://%s\"\n", room, at))
 	}
-	back.dropIn("links", linkFiles+"listen = { "+strings.Join(listen, ", ")+" }\n")
+	front := newHouse(t, "a.test")
+	for front.base == back.base {
+		front = newHouse(t, "a.test")
+	}
+	evidence, junk := fmt.Sprintf("127.0.0.1:%d", front.base+55), fmt.Sprintf("127.0.0.1:%d", front.base+56)
+	back.dropIn("links", linkFiles+"listen = { "+strings.Join(listen, ", ")+" }\n"+
+		fmt.Sprintf("evidence = \"tls://%s\"\njunk = \"tls://%s\"\n", evidence, junk))
+	back.dropIn("guard", "[guard]\nsent_messages_per_hour = 1\nalarm = false\n")
 	rooms, err := back.serve("mailbox", "accounts", "qm", "msa", "management")
 	if err != nil {
 		t.Fatal(err)
 	}
 	back.process = rooms
 
-	front := newHouse(t, "a.test")
 	ours.machine(front.dir)
-	front.dropIn("links", linkFiles+strings.Join(links, ""))
+	front.dropIn("guard", "[guard]\nsent_messages_per_hour = 1\nalarm = false\n")
+	front.dropIn("links", linkFiles+strings.Join(links, "")+fmt.Sprintf("listen = { evidence = %q, junk = %q }\n", evidence, junk))
 	start := func() process {
 		t.Helper()
 		p, err := front.serve("mta", "guard")
@@ -138,6 +147,19 @@ func TestLinksBetweenMachines(t *testing.T) {
 			break
 		}
 	}
+
+	// The guard over there is asked what may be sent here, and taught by what people do here.
+	for i := range 2 {
+		err := back.submit("alice@a.test", []string{"admin@a.test"}, letter("alice@a.test", "admin@a.test", "much", "hello"))
+		if (err != nil) != (i == 1) || err != nil && !strings.Contains(err.Error(), "4.7.1") {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+	back.toJunk("alice@a.test")
+	front.until("the filter of the other machine learns", func() bool {
+		out, _ := front.try("", "junk", "stats", "alice@a.test")
+		return strings.Contains(strings.Join(strings.Fields(out), " "), "alice@a.test 0 1 ")
+	})
 
 	// The door shows itself to nobody else.
 	pool := x509.NewCertPool()
@@ -175,7 +197,20 @@ func TestLinksBetweenMachines(t *testing.T) {
 	if err := front.send("x@x.example", []string{"alice@a.test"}, message); err != nil {
 		t.Error(err)
 	}
-	back.await("alice@a.test", 2)
+	back.await("alice@a.test", 1)
+}
+
+// toJunk moves the first message in somebody's INBOX to Junk.
+func (h *house) toJunk(user string) {
+	h.t.Helper()
+	c := h.imap(user)
+	defer c.Close()
+	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
+		h.t.Fatal(err)
+	}
+	if _, err := c.Move(imap.SeqSetNum(1), "Junk").Wait(); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // speaks reports whether a door greets who shows a certificate.

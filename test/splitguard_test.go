@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/emersion/go-imap/v2"
 )
 
 // milterOn is a milter that rejects what holds a word.
@@ -94,14 +92,7 @@ func TestSplitGuardAsks(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.await("alice@a.test", 1)
-	c := s.imap("alice@a.test")
-	defer c.Close()
-	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Move(imap.SeqSetNum(1), "Junk").Wait(); err != nil {
-		t.Fatal(err)
-	}
+	s.toJunk("alice@a.test")
 	s.house.until("it is learned, of whom all are told of", func() bool {
 		return strings.Contains(s.run("", "junk", "stats"), "\nalice@a.test ")
 	})

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-
-	"github.com/emersion/go-imap/v2"
 )
 
 // units is what dist/systemd makes of a machine: users, groups, who owns which file, and which sockets are opened for which room. The
@@ -254,14 +252,7 @@ func (s *split) worksAsUsers() {
 		s.t.Errorf("no keys for a new domain:\n%s", out)
 	}
 	s.run("", "account", "remove", "carol@s.test")
-	c := s.imap("alice@s.test")
-	defer c.Close()
-	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := c.Move(imap.SeqSetNum(1), "Junk").Wait(); err != nil {
-		s.t.Fatal(err)
-	}
+	s.toJunk("alice@s.test")
 	s.until("the filter learns", func() bool {
 		return strings.Contains(strings.Join(strings.Fields(s.run("", "junk", "stats", "alice@s.test")), " "), "alice@s.test 0 1 ")
 	})

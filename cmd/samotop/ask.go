@@ -27,7 +27,10 @@ type asking struct {
 }
 
 // ask finds the house. What the verb needs of it is opened if no server runs.
-func (e *env) ask(need house.Rooms) (*asking, error) {
+func (e *env) ask(need house.Rooms) (*asking, error) { return e.askFor(need, "") }
+
+// askFor is ask for one verb, which where no management room runs is asked of the room that answers it.
+func (e *env) askFor(need house.Rooms, verb string) (*asking, error) {
 	dir, err := e.house()
 	if err != nil {
 		return nil, err
@@ -36,12 +39,12 @@ func (e *env) ask(need house.Rooms) (*asking, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a := e.askServer(c); a != nil {
+	if a := e.askServer(c, verb); a != nil {
 		return a, nil
 	}
 	var server *asking
 	h, err := e.open(house.Options{Config: c, Rooms: need, Version: buildVersion(), Log: e.log(slog.LevelWarn)}, func() bool {
-		server = e.askServer(c)
+		server = e.askServer(c, verb)
 		return server != nil
 	})
 	switch {
@@ -70,20 +73,27 @@ func (e *env) open(o house.Options, served func() bool) (*house.House, error) {
 	}
 }
 
-func (e *env) askServer(c *config.Config) *asking {
-	dial := func(ctx context.Context) (net.Conn, error) { return house.DialUnix(ctx, c.RunPath(config.Control)) }
-	conn, err := dial(e.ctx)
-	if err != nil {
-		return nil
+func (e *env) askServer(c *config.Config, verb string) *asking {
+	sockets := []string{config.Control}
+	if room := house.RoomOf(verb); room != 0 {
+		sockets = append(sockets, config.RoomControl(room.String()))
 	}
-	conn.Close()
-	cl := management.Over(dial)
-	return &asking{management.Client{HTTP: cl}, func() error { cl.CloseIdleConnections(); return nil }}
+	for _, socket := range sockets {
+		dial := func(ctx context.Context) (net.Conn, error) { return house.DialUnix(ctx, c.RunPath(socket)) }
+		conn, err := dial(e.ctx)
+		if err != nil {
+			continue
+		}
+		conn.Close()
+		cl := management.Over(dial)
+		return &asking{management.Client{HTTP: cl}, func() error { cl.CloseIdleConnections(); return nil }}
+	}
+	return nil
 }
 
 // call asks for one thing.
 func (e *env) call(need house.Rooms, verb string, args, result any) (err error) {
-	a, err := e.ask(need)
+	a, err := e.askFor(need, verb)
 	if err != nil {
 		return err
 	}
@@ -93,7 +103,7 @@ func (e *env) call(need house.Rooms, verb string, args, result any) (err error) 
 
 // each asks for a list and shows every element as it comes.
 func each[T any](e *env, need house.Rooms, verb string, args any, show func(T) error) (err error) {
-	a, err := e.ask(need)
+	a, err := e.askFor(need, verb)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (c *serveCmd) logger(w io.Writer) *slog.Logger {
 func (e *env) serve(conf *config.Config, rooms house.Rooms, sockets *activation.Held, log *slog.Logger, ready func()) (err error) {
 	tuneRuntime(e.getenv)
 	h, err := e.open(house.Options{Config: conf, Rooms: rooms, Linked: rooms != house.All, Sockets: sockets, Version: buildVersion(), Log: log}, func() bool {
-		a := e.askServer(conf)
+		a := e.askServer(conf, "")
 		if a != nil && rooms != house.All {
 			_ = a.close() // that of another room
 			return false

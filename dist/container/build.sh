@@ -31,7 +31,7 @@ install -m 644 "$CA_CERTIFICATES" "$root/etc/ssl/certs/ca-certificates.crt"
 printf 'root:x:0:0:root:/:/\nsamotop:x:65532:65532:samotop:/var/lib/samotop:/\n' >"$root/etc/passwd"
 printf 'root:x:0:\nsamotop:x:65532:\n' >"$root/etc/group"
 install -d -m 711 "$root/var/lib/samotop" "$root/var/lib/samotop/spool"
-for d in accounts mails queue journal evidence dkim run; do install -d -m 700 "$root/var/lib/samotop/$d"; done # each may be a volume
+for d in accounts mails queue journal evidence dkim tls run; do install -d -m 700 "$root/var/lib/samotop/$d"; done # each may be a volume
 cp dist/container/Containerfile "$context/Containerfile"
 # Volumes begin with the owners of these directories; only root can say whose they are before they are copied.
 if [ "$(id -u)" = 0 ]; then chown -R 65532:65532 "$root/var/lib/samotop"; else echo 'COPY --chown=65532:65532 rootfs/var/lib/samotop/ /var/lib/samotop/' >>"$context/Containerfile"; fi

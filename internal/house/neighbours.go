@@ -32,6 +32,12 @@ var nouns = map[string]Rooms{
 	"transfer":   Mails,
 }
 
+// RoomOf is the room that answers a verb, such as "ban/list"; 0 if it is everybody's.
+func RoomOf(verb string) Rooms {
+	noun, _, _ := strings.Cut(verb, "/")
+	return nouns[noun]
+}
+
 // owners are the rooms with a database.
 const owners = Accounts | Mails | Queue | Guard
 
@@ -75,8 +81,7 @@ func (h *House) elsewhere() func(verb string) http.Handler {
 		}
 	}
 	return func(verb string) http.Handler {
-		noun, _, _ := strings.Cut(verb, "/")
-		return proxies[nouns[noun]]
+		return proxies[RoomOf(verb)]
 	}
 }
 
