@@ -71,12 +71,12 @@ func TestClamAV(t *testing.T) {
 }
 
 // TestSpamAssassin: mail passes by Debian's spamass-milter and SpamAssassin with Debian's rules. What is surely unwanted is
-// refused, and other mail tells in its header what SpamAssassin thinks.
+// refused, what it marks is filed as junk, and all other mail tells in its header what SpamAssassin thinks.
 func TestSpamAssassin(t *testing.T) {
 	spamd, milter := need(t, "spamd"), need(t, "spamass-milter")
 	f := newForeign(t)
 	args := []string{"--local", "--nouser-config", "--max-children=1", "--min-children=1", "--syslog=stderr", "--pidfile=" + f.path("pid"), "--helper-home-dir=" + f.dir,
-		"--socketpath=" + f.path("d"), "--socketmode=0666"}
+		"--socketpath=" + f.path("d"), "--socketmode=0666", "--cf=body SOMEWHAT /somewhat unwanted/", "--cf=score SOMEWHAT 8"}
 	if os.Getuid() == 0 {
 		args = append(args, "--username=nobody") // it does not want to be root
 	}
@@ -94,6 +94,12 @@ func TestSpamAssassin(t *testing.T) {
 	}
 	if got := h.await("alice@a.test", 1)[0]; !strings.Contains(got, "\nX-Spam-Status: No, score=") {
 		t.Error(got)
+	}
+	if err := h.send("x@far.test", []string{"alice@a.test"}, letter("x@far.test", "alice@a.test", "an idea", "This is somewhat unwanted.")); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.messages("alice@a.test", "Junk"); len(got) != 1 || !strings.Contains(got[0], "\nX-Spam-Flag: YES\r\n") || !strings.Contains(got[0], "SOMEWHAT") {
+		t.Errorf("what SpamAssassin marks is not in Junk: %q", got)
 	}
 	if why := h.run("", "why", "x@far.test"); !strings.Contains(why, "Blocked by SpamAssassin") {
 		t.Error(why)

@@ -63,6 +63,7 @@ type milter struct {
 	inBody bool
 	skip   bool // of the rest of the body
 	over   bool // it has decided
+	marked bool // its fields say that it is spam
 	o      guard.Opinion
 }
 
@@ -314,6 +315,10 @@ func (x *milter) field(data []byte) {
 	value := strings.TrimSpace(text([]byte(rest)))
 	if name == "" || value == "" || len(x.o.Fields) >= guard.MaxFields || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
 		return
+	}
+	if strings.EqualFold(name, "X-Spam-Flag") && strings.EqualFold(value, "yes") && !x.marked { // SpamAssassin's word, which has no other
+		x.marked = true
+		x.f.say(&x.o, pointsQuarantine, "marks it as spam")
 	}
 	x.o.Fields = append(x.o.Fields, mail.Field{Name: clean(name, 64), Value: strings.Join(strings.Fields(clean(value, 500)), " ")})
 }
