@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/samotop/samotop/imap"
 	"github.com/samotop/samotop/store"
 	"github.com/samotop/samotop/store/log"
@@ -356,4 +358,35 @@ func BenchmarkReindex(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestMergeFrom: however many emails come, each is written anew a few times only, and there are few blocks.
+func TestMergeFrom(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var blocks []indexBlock
+		all, written := uint64(0), uint64(0)
+		small := rapid.Uint32Range(1, indexBlockEmails).Draw(t, "small")
+		for i := range 2000 {
+			n := uint32(indexBlockEmails)
+			if i%5 == 0 {
+				n = small
+			}
+			blocks = append(blocks, indexBlock{first: emailID(all + 1), n: n})
+			all += uint64(n)
+			for from := mergeFrom(blocks); from >= 0; from = mergeFrom(blocks) {
+				n := uint32(0)
+				for _, b := range blocks[from:] {
+					n += b.n
+				}
+				blocks = append(blocks[:from], indexBlock{first: blocks[from].first, n: n})
+				written += uint64(n)
+			}
+			if len(blocks) > 5*indexFanOut {
+				t.Fatalf("%d blocks", len(blocks))
+			}
+		}
+		if written > 8*all {
+			t.Fatalf("%d emails were written %d times", all, written)
+		}
+	})
 }

@@ -44,12 +44,23 @@ func (m *Mailbox) mergeBlocks(ctx context.Context, a accountID) (merged bool, er
 	return true, w.flush()
 }
 
-// mergeFrom is where the blocks begin that are to be merged, up to the last one; -1: nowhere.
+// mergeFrom is where the blocks begin that are to be merged, up to the last one; -1: nowhere. A block that is larger than all
+// after it together is left as it is: else a few small ones would have it written anew again and again.
 func mergeFrom(blocks []indexBlock) int {
 	for level := range 12 {
 		from := len(blocks)
 		for from > 0 && blocks[from-1].level() <= level {
 			from--
+		}
+		rest := uint64(0)
+		for i := from; i < len(blocks); i++ {
+			rest += uint64(blocks[i].n)
+		}
+		for from < len(blocks) {
+			if rest -= uint64(blocks[from].n); uint64(blocks[from].n) <= rest {
+				break
+			}
+			from++
 		}
 		if len(blocks)-from >= indexFanOut && int64(blocks[len(blocks)-1].first)-int64(blocks[from].first) < 1<<28 {
 			return from
