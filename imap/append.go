@@ -162,13 +162,19 @@ func (c *conn) refused(cause error) error {
 	return cause
 }
 
+// onlyOne as a limit: the command has no words for a second message.
+const onlyOne = 0
+
 func (c *conn) takeMessages(ctx context.Context, to Appender, args messageArgs, limit int) (AppendResult, error) {
 	var none, res AppendResult
 	for n := 1; ; n++ {
 		if err := c.tooMuch(n); err != nil {
 			return none, c.refused(err)
 		}
-		if n > limit {
+		if limit == onlyOne && n > 1 {
+			return none, c.refused(bad("REPLACE takes one message (RFC 8508 section 4.7)"))
+		}
+		if limit != onlyOne && n > limit {
 			return none, c.refused(no("LIMIT", fmt.Sprintf("more than %d messages at once", limit)))
 		}
 		var more bool

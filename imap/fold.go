@@ -72,6 +72,7 @@ type folder struct {
 	left    int                      // needles not found yet
 	sink    func(folded []byte) bool // takes the text instead; false: no more of it
 	keep    int                      // octets that may begin a needle: the longest one less one
+	heads   bool                     // looks through the MIME headers of parts too, as TEXT does (RFC 9051 section 6.4.4)
 	*textBuffers
 }
 

@@ -80,8 +80,8 @@ func (t *tree) markBelow(o *listOptions, matched []bool) {
 // matchPattern matches a name against a pattern in which "*" stands for anything and "%" for anything without a
 // separator (RFC 9051 section 6.3.9). It takes time proportional to the product of the lengths at most.
 func matchPattern(pattern, name string) bool {
-	if strings.EqualFold(pattern, "INBOX") && name == "INBOX" {
-		return true
+	if name == "INBOX" { // whose case does not count (RFC 9051 section 5.1)
+		pattern = upper([]byte(pattern))
 	}
 	// at[i]: the pattern up to here can match name[:i]
 	at := make([]bool, len(name)+1)

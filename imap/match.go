@@ -322,10 +322,11 @@ func (m *Matcher) matchText(ctx context.Context, x *candidate) (bool, error) {
 	return true, nil
 }
 
-// searchText looks for all needles in the decoded text of the message, and with head also in its header. The header
-// of a message inside is text of the outer one, and so are the names of attachments.
+// searchText looks for all needles in the decoded text of the message, and with head also in its header and the MIME
+// headers of its parts. The header of a message inside is text of the outer one, and so are the names of attachments.
 func searchText(ctx context.Context, x *candidate, needles []string, head bool) (bool, error) {
 	f := newFolder(needles, x.buffers)
+	f.heads = head
 	if head && f.left > 0 {
 		h, err := x.header(ctx, nil)
 		if err != nil {
@@ -362,17 +363,17 @@ func (f *folder) lookPart(ctx context.Context, content Content, p *Part) error {
 		f.look(AppendFold(nil, p.Name))
 	}
 	for i := range p.Children {
+		if err := f.lookMIME(ctx, content, &p.Children[i]); err != nil {
+			return err
+		}
 		if err := f.lookPart(ctx, content, &p.Children[i]); err != nil || f.left == 0 {
 			return err
 		}
 	}
 	if in := p.Message; in != nil {
-		raw, err := content.Append(ctx, nil, in.HeaderStart, min(in.BodyStart-in.HeaderStart, maxHeaderOctets))
-		if err != nil {
+		if err := f.lookRange(ctx, content, in.HeaderStart, in.BodyStart); err != nil {
 			return err
 		}
-		h := message.ParseHeader(raw)
-		f.lookHeader(&h)
 		return f.lookPart(ctx, content, in)
 	}
 	if p.Type != "text" && p.Type != "message" {
@@ -393,15 +394,34 @@ func (f *folder) lookPart(ctx context.Context, content Content, p *Part) error {
 	return f.readAll(message.HTMLText(message.DecodeCharset(body, p.Charset))) // as people see it
 }
 
+// lookMIME looks through the header of a part, where that is asked for.
+func (f *folder) lookMIME(ctx context.Context, content Content, p *Part) error {
+	if !f.heads || f.left == 0 {
+		return nil
+	}
+	return f.lookRange(ctx, content, p.HeaderStart, p.BodyStart)
+}
+
+// lookRange looks through the header that stands there.
+func (f *folder) lookRange(ctx context.Context, content Content, start, end int64) error {
+	raw, err := content.Append(ctx, nil, start, min(end-start, maxHeaderOctets))
+	if err != nil {
+		return err
+	}
+	h := message.ParseHeader(raw)
+	f.lookHeader(&h)
+	return nil
+}
+
 // TextWalker goes through the text of messages, one after the other. The zero value is ready.
 type TextWalker struct{ buffers textBuffers }
 
 // Walk calls fn with all the text that BODY and TEXT look through, in pieces as they are compared: folded (Fold),
-// decoded, from all charsets, the names of attachments too. A piece after the first of a part begins with the last
+// decoded, from all charsets, the headers of parts and the names of attachments too. A piece after the first of a part begins with the last
 // octets of the one before, so that each run of three octets stands whole in one of them. Of m it needs Parts and
 // Content. The pieces are good until fn returns; fn returns false to end the walk.
 func (w *TextWalker) Walk(ctx context.Context, m *Message, fn func(folded []byte) bool) error {
-	f := &folder{sink: fn, left: 1, keep: 2, textBuffers: &w.buffers}
+	f := &folder{sink: fn, left: 1, keep: 2, heads: true, textBuffers: &w.buffers}
 	h, err := (&candidate{Message: &Message{Content: m.Content, Parts: m.Parts}}).header(ctx, nil)
 	if err != nil {
 		return err

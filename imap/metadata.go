@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -134,9 +135,23 @@ func (o *metadataOptions) wanted(entry string, names []string) bool {
 	return false
 }
 
+func has(entries []MetadataEntry, name string) bool {
+	return slices.ContainsFunc(entries, func(e MetadataEntry) bool { return e.Name == name })
+}
+
 func (c *conn) tellMetadata(mailbox string, names []string, entries []MetadataEntry, o *metadataOptions) {
 	c.begin()
 	count, longest := 0, 0
+	tell := func(name string) {
+		if count++; count == 1 {
+			c.out = append(c.out, "* METADATA "...)
+			c.name(mailbox)
+			c.out = append(c.out, " ("...)
+		} else {
+			c.out = append(c.out, ' ')
+		}
+		c.out = append(appendAString(c.out, []byte(name)), ' ')
+	}
 	for _, e := range entries {
 		if !o.wanted(e.Name, names) {
 			continue
@@ -145,15 +160,14 @@ func (c *conn) tellMetadata(mailbox string, names []string, entries []MetadataEn
 			longest = max(longest, len(e.Value))
 			continue
 		}
-		if count++; count == 1 {
-			c.out = append(c.out, "* METADATA "...)
-			c.name(mailbox)
-			c.out = append(c.out, " ("...)
-		} else {
-			c.out = append(c.out, ' ')
+		tell(e.Name)
+		c.out = appendString(c.out, e.Value)
+	}
+	for i, name := range names {
+		if o.depth == 0 && strings.Count(name, "/") > 1 && !slices.Contains(names[:i], name) && !has(entries, name) {
+			tell(name) // an entry without a value is NIL (RFC 5464 section 4.4.1, RFC 9590 section 3)
+			c.out = append(c.out, "NIL"...)
 		}
-		c.out = appendAString(c.out, []byte(e.Name))
-		c.out = appendString(append(c.out, ' '), e.Value)
 	}
 	if count > 0 {
 		c.say(")")

@@ -64,13 +64,14 @@ func (c *conn) filterTakes(f *mailboxFilter, b *Folder) bool {
 var errNotSelected = bad("message numbers and $ go with the selected mailbox only")
 
 // cmdESearch: RFC 7377, a search in several mailboxes, each of which has an answer of its own if something was found.
-func (c *conn) cmdESearch(ctx context.Context, p *parser) error {
+func (c *conn) cmdESearch(ctx context.Context, p *parser) (err error) {
 	s := &searchReader{parser: p, c: c, filter: c.filterSource(ctx), many: true}
 	filters, err := c.searchSources(p)
 	if err != nil {
 		return err
 	}
 	ret, err := s.returnArgs()
+	defer func() { c.saveFailed(&ret, err) }()
 	if err == nil {
 		err = s.charsetArg()
 	}

@@ -34,7 +34,7 @@ func (c *conn) cmdReplace(ctx context.Context, p *parser, uid bool) error {
 	if err != nil {
 		return c.refused(err)
 	}
-	res, err := c.appendTo(ctx, name, args, 1)
+	res, err := c.appendTo(ctx, name, args, onlyOne)
 	if err != nil {
 		return err
 	}

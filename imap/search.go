@@ -2,13 +2,15 @@ package imap
 
 import (
 	"context"
+	"errors"
 	"strconv"
 )
 
 // cmdSearch: RFC 9051 section 6.4.4, RFC 4731.
-func (c *conn) cmdSearch(ctx context.Context, p *parser, uid bool) error {
+func (c *conn) cmdSearch(ctx context.Context, p *parser, uid bool) (err error) {
 	s := &searchReader{parser: p, c: c, filter: c.filterSource(ctx)}
 	ret, err := s.returnArgs()
+	defer func() { c.saveFailed(&ret, err) }()
 	if err == nil {
 		err = s.charsetArg()
 	}
@@ -28,9 +30,6 @@ func (c *conn) cmdSearch(ctx context.Context, p *parser, uid bool) error {
 	q := &Query{Criteria: crit}
 	res, err := c.search(ctx, q)
 	if err != nil {
-		if ret.save {
-			c.saved = nil // RFC 5182 section 2.1
-		}
 		return err
 	}
 	c.save(&ret, res)
@@ -44,6 +43,14 @@ func (c *conn) cmdSearch(ctx context.Context, p *parser, uid bool) error {
 	}
 	c.tellSearch(s, res, uid)
 	return c.spill()
+}
+
+// saveFailed empties $ if a search that was to fill it is answered NO; BAD changes nothing (RFC 5182 section 2.1).
+func (c *conn) saveFailed(ret *searchReturn, err error) {
+	var e *Error
+	if err != nil && ret.save && !(errors.As(err, &e) && e.Bad) {
+		c.saved = nil
+	}
 }
 
 // search asks the backend within the session's view.

@@ -96,9 +96,10 @@ func (s *searchReader) modSeqKey(out *Criteria) error {
 }
 
 // cmdSort: RFC 5256, RFC 5267 section 3 (ESORT).
-func (c *conn) cmdSort(ctx context.Context, p *parser, uid bool) error {
+func (c *conn) cmdSort(ctx context.Context, p *parser, uid bool) (err error) {
 	s := &searchReader{parser: p, c: c, filter: c.filterSource(ctx)}
 	ret, err := s.returnArgs()
+	defer func() { c.saveFailed(&ret, err) }()
 	if err != nil {
 		return err
 	}

@@ -151,7 +151,7 @@ func (w *wire) release() {
 
 // line appends the next line without its line end to dst. Max bounds the length of dst. A bare LF ends a line too.
 func (w *wire) line(dst []byte, maxLen int) ([]byte, error) {
-	long := false
+	long, start := false, len(dst)
 	for {
 		for w.r < w.w {
 			c := w.in[w.r:w.w]
@@ -171,7 +171,7 @@ func (w *wire) line(dst []byte, maxLen int) ([]byte, error) {
 				break
 			}
 			w.r++
-			if n := len(dst); n > 0 && dst[n-1] == '\r' {
+			if n := len(dst); n > start && dst[n-1] == '\r' {
 				dst = dst[:n-1]
 			}
 			if long || len(dst) > maxLen {

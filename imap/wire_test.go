@@ -39,3 +39,13 @@ func TestAnswersBeforeLiteral(t *testing.T) {
 	fmt.Fprint(nc, "P\r\n")
 	want("g OK")
 }
+
+// TestLiteralKeepsItsEnd: a CR at the end of a literal belongs to it, also where the line goes on with a bare LF.
+func TestLiteralKeepsItsEnd(t *testing.T) {
+	out := say(t, fuzzStates[2]+"a REPLACE 1 ~{4}\n000\r\nb STATUS INBOX (MESSAGES)\r\nc SETMETADATA INBOX (/private/comment {2+}\nx\r)\nd GETMETADATA INBOX /private/comment\r\n")
+	for _, want := range []string{"\r\na NO ", "\r\nb OK ", "\r\nc OK ", "{2}\r\nx\r)\r\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in %q", want, out)
+		}
+	}
+}
