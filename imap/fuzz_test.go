@@ -32,12 +32,18 @@ func (c *scriptConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *scriptConn) SetWriteDeadline(time.Time) error { return nil }
 
 // say runs a whole session on what the client says and returns the answers.
-func say(t testing.TB, text string) string {
+func say(t testing.TB, text string) string { return sayTo(t, text, nil) }
+
+// sayTo is say to a server that was changed.
+func sayTo(t testing.TB, text string, change func(*imap.Server)) string {
 	var log bytes.Buffer
 	srv := &imap.Server{
 		Backend: imapmem.New(), Auth: imapmem.Passwords{"alice": "secret"}, PlaintextLoopback: true,
 		Log:    slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError})),
 		Limits: imap.Limits{LoginDelay: -1, CommandOctets: 8 << 10, MessageOctets: 64 << 10, SkipOctets: 64 << 10},
+	}
+	if change != nil {
+		change(srv)
 	}
 	c := &scriptConn{in: bytes.NewReader([]byte(text))}
 	srv.ServeConn(context.Background(), c)

@@ -382,6 +382,9 @@ func (s *searchReader) charsetArg() error {
 	if !s.acceptWord("CHARSET") {
 		return nil
 	}
+	if s.c.mode&(modeUTF8|modeRev2) == modeUTF8 { // RFC 6855 section 3; RFC 9051 section 6.4.4 has it again
+		return bad("after ENABLE UTF8=ACCEPT a search is in UTF-8: leave CHARSET out")
+	}
 	if err := s.sp(); err != nil {
 		return err
 	}

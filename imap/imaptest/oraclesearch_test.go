@@ -280,7 +280,7 @@ func plainHeaders(names []string, mails [][]byte) (n []string, m [][]byte) {
 	for i, raw := range mails {
 		head, _, _ := strings.Cut(string(raw), "\r\n\r\n")
 		h := message.ParseHeader([]byte(head + "\r\n\r\n"))
-		if beyondASCII.MatchString(head) || len(h.Values("Date")) > 1 || len(h.Values("Subject")) > 1 || strings.Contains(head, "utf-7") || addressless[names[i]] || bytes.Contains(raw, []byte("\r\r")) { // Dovecot drops a CR, we keep each octet
+		if beyondASCII.MatchString(head) || len(h.Values("Date")) > 1 || len(h.Values("Subject")) > 1 || strings.Contains(head, "utf-7") || addressless[names[i]] || bytes.Count(raw, []byte("\r")) != bytes.Count(raw, []byte("\n")) { // Dovecot drops a lone CR, we keep each octet
 			continue
 		}
 		n, m = append(n, names[i]), append(m, raw)
