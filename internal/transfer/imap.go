@@ -49,7 +49,7 @@ func DialIMAP(where, password string, conf *tls.Config) (*IMAP, error) {
 	} else {
 		c, err = imapclient.DialStartTLS(addr, o)
 		if ip := net.ParseIP(u.Hostname()); err != nil && ip != nil && ip.IsLoopback() {
-			c, err = imapclient.DialInsecure(addr, &imapclient.Options{})
+			c, err = dialClear(addr, err)
 		}
 	}
 	if err != nil {
@@ -60,6 +60,19 @@ func DialIMAP(where, password string, conf *tls.Config) (*IMAP, error) {
 		return nil, fmt.Errorf("%s: log in: %w", addr, err)
 	}
 	return &IMAP{where: u.User.Username() + "@" + u.Hostname(), c: c}, nil
+}
+
+// dialClear connects without TLS to a server that does not offer it; one that does has failed by cause.
+func dialClear(addr string, cause error) (*imapclient.Client, error) {
+	c, err := imapclient.DialInsecure(addr, &imapclient.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if c.Caps().Has(imap.CapStartTLS) {
+		_ = c.Close()
+		return nil, cause
+	}
+	return c, nil
 }
 
 // Close logs out.
