@@ -58,6 +58,8 @@ type Config struct {
 	Clock   func() time.Time // nil: time.Now
 	Journal mail.Journal     // is told of verdicts and their reasons; nil: each is a line of Log
 	Log     *slog.Logger     // nil: none
+
+	LogAccepted bool // also a line of Log for who is let in without a word: for a guard alone, whose log would not know the message else
 }
 
 // New makes the Door. It can never accept anybody without Rules: mail.Chain refuses it then.

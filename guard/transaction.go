@@ -70,7 +70,7 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 		refusal = t.judge(ctx, &res, r.Address)
 	}
 	if refusal != nil {
-		t.c.Log.LogAttrs(ctx, slog.LevelInfo, "recipient refused", slog.String("session", t.session.ID),
+		t.c.Log.LogAttrs(ctx, slog.LevelInfo, "recipient refused", slog.String("trace", t.session.ID),
 			slog.String("from", t.from.String()), slog.String("to", r.Address.String()),
 			slog.String("reply", refusal.String()))
 		return refusal
@@ -80,6 +80,10 @@ func (t *transaction) Recipient(ctx context.Context, r *mail.Recipient) error {
 		r.Targets = inFolder(res.Targets, r.Folder)
 	}
 	t.conclude(ctx, r)
+	if t.c.LogAccepted {
+		t.c.Log.LogAttrs(ctx, slog.LevelInfo, "recipient accepted", slog.String("trace", t.session.ID),
+			slog.String("from", t.from.String()), slog.String("to", r.Address.String()))
+	}
 	t.accepted++
 	t.recipients = append(t.recipients, accepted{r.Address, len(res.Targets)})
 	return nil

@@ -132,7 +132,7 @@ func TestSplit(t *testing.T) {
 		t.Errorf("usage is not told:\n%s", out)
 	}
 	// One trace id leads through the logs of all rooms that had the message.
-	for _, way := range [][]string{{"mta", "mailbox"}, {"msa", "qm", "mailbox"}} {
+	for _, way := range [][]string{{"mta", "guard", "mailbox"}, {"msa", "qm", "mailbox"}} {
 		said := regexp.MustCompile(`msg=accepted room=` + way[0] + ` (trace=\S+)`).FindStringSubmatch(s.procs[way[0]].log.String())
 		if said == nil {
 			t.Errorf("%s does not log what it takes:\n%s", way[0], s.procs[way[0]].log)

@@ -55,7 +55,7 @@ func (h *House) openGuard(ctx context.Context) error {
 	}
 	h.guardDoor = guard.New(guard.Config{Rules: guardRules{h.rules, machineOf(h.conf)}, Contacts: guardContacts{h.rules}, MaxRecipients: h.conf.MTA.MaxRecipients,
 		Thresholds: guard.Thresholds{Junk: c.Junk, Defer: c.Defer, Refuse: c.Refuse}, Own: h.ownNetworks(), Abuse: h.abuse, Lists: guardLists{h.rules}, Readers: readers, Judges: judges, Reputation: h.history.Reputation, Grey: grey,
-		Journal: h.events, Log: h.log.With("room", "guard")})
+		Journal: h.events, Log: h.log.With("room", "guard"), LogAccepted: !h.has(MTA | MSA)})
 	return nil
 }
 
