@@ -6,7 +6,10 @@ import (
 	"strings"
 )
 
-var errNoExtension = bad("the server does not support this here")
+var (
+	errNoExtension = bad("the server does not support this here")
+	errNoQuotaRoot = &Error{Code: "NONEXISTENT", Text: "there is no such quota root"}
+)
 
 // cmdQuota: GETQUOTA, GETQUOTAROOT and SETQUOTA (RFC 9208 section 4.1).
 func (c *conn) cmdQuota(ctx context.Context, p *parser, verb string) error {
@@ -34,39 +37,55 @@ func (c *conn) cmdQuota(ctx context.Context, p *parser, verb string) error {
 	if err != nil {
 		return err
 	}
-	return c.tellQuota(ctx, q, string(root))
+	res, err := q.Quota(ctx, string(root))
+	if err != nil {
+		return err
+	}
+	if len(res) == 0 {
+		return errNoQuotaRoot
+	}
+	c.tellQuota(string(root), res)
+	return nil
 }
 
+// quotaRoot: RFC 9208 section 4.1.2. A root that limits nothing is not told, as a QUOTA response has a resource at least (section 7); SETQUOTA makes
+// it one again (section 4.1.3).
 func (c *conn) quotaRoot(ctx context.Context, q Quotas, mailbox string) error {
 	roots, err := q.QuotaRoots(ctx, mailbox)
 	if err != nil {
 		return err
 	}
+	limits := make([][]QuotaResource, len(roots))
+	for i, r := range roots {
+		if limits[i], err = q.Quota(ctx, r); err != nil {
+			return err
+		}
+	}
 	c.begin()
 	c.out = append(c.out, "* QUOTAROOT "...)
 	c.name(mailbox)
-	for _, r := range roots {
-		c.out = appendString(append(c.out, ' '), r)
+	for i, r := range roots {
+		if len(limits[i]) > 0 {
+			c.out = appendString(append(c.out, ' '), r)
+		}
 	}
 	c.say()
-	for _, r := range roots {
-		if err := c.tellQuota(ctx, q, r); err != nil {
-			return err
-		}
+	for i, r := range roots {
+		c.tellQuota(r, limits[i])
 	}
 	return nil
 }
 
-func (c *conn) tellQuota(ctx context.Context, q Quotas, root string) error {
-	res, err := q.Quota(ctx, root)
-	if err != nil {
-		return err
+// tellQuota writes a QUOTA response, if there is a limit: RFC 9208 section 4.2.1.
+func (c *conn) tellQuota(root string, limits []QuotaResource) {
+	if len(limits) == 0 {
+		return
 	}
 	c.begin()
 	c.out = append(c.out, "* QUOTA "...)
 	c.out = appendString(c.out, root)
 	c.out = append(c.out, ' ', '(')
-	for i, r := range res {
+	for i, r := range limits {
 		if i > 0 {
 			c.out = append(c.out, ' ')
 		}
@@ -77,7 +96,6 @@ func (c *conn) tellQuota(ctx context.Context, q Quotas, root string) error {
 		c.num(uint64(max(r.Limit, 0)))
 	}
 	c.say(")")
-	return nil
 }
 
 // setQuota: RFC 9208 section 4.1.3.
@@ -117,7 +135,12 @@ func (c *conn) setQuota(ctx context.Context, q Quotas, p *parser) error {
 	if err := q.SetQuota(ctx, string(root), limits); err != nil {
 		return err
 	}
-	return c.tellQuota(ctx, q, string(root))
+	res, err := q.Quota(ctx, string(root))
+	if err != nil {
+		return err
+	}
+	c.tellQuota(string(root), res)
+	return nil
 }
 
 // rightsKnown are the rights of RFC 4314 section 2.1.

@@ -64,7 +64,7 @@ func (u *user) overQuota(messages int, octets int64) error {
 				used += int64(st.Messages)
 			}
 		}
-		if q.Name == "STORAGE" && used+octets > q.Limit*1024 || q.Name == "MESSAGE" && used+int64(messages) > q.Limit {
+		if q.Name == "STORAGE" && (used+octets+1023)/1024 > q.Limit || q.Name == "MESSAGE" && used+int64(messages) > q.Limit {
 			return &imap.Error{Code: "OVERQUOTA", Text: "there is no room for it"}
 		}
 	}

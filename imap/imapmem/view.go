@@ -164,8 +164,13 @@ func (v *view) Copy(_ context.Context, uids imap.UIDSet, to string, move bool) (
 		res.Source, res.Dest = v.box.move(msgs, dst)
 		return res, nil
 	}
+	var octets int64
 	for _, m := range msgs {
 		res.Source.Add(m.uid)
+		octets += m.Size()
+	}
+	if err := v.box.user.overQuota(len(msgs), octets); err != nil {
+		return imap.CopyResult{}, err
 	}
 	res.Dest = dst.copyIn(msgs)
 	return res, nil
