@@ -52,7 +52,7 @@ func TestContainer(t *testing.T) {
 	if v := run("version"); !strings.HasPrefix(v, "samotop 1.2.3 ") {
 		t.Error(v)
 	}
-	run("quickstart", "--listen", "127.0.0.1", "--port-base", fmt.Sprint(freeBase()), "admin@a.test")
+	run("quickstart", "--listen", "127.0.0.1", "--port-base", fmt.Sprint(freeBase(t)), "admin@a.test")
 	if b, err := in("status", "--check").CombinedOutput(); err == nil {
 		t.Errorf("a house that does not serve is healthy: %s", b)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/emersion/go-sasl"
+	"github.com/samotop/samotop/internal/testports"
 )
 
 // patience is the longest that anything is waited for. Nothing is asserted about time.
@@ -71,7 +72,7 @@ func (o *output) String() string {
 // newHouse makes a house for a domain with accounts; it is not started.
 func newHouse(t *testing.T, domain string, names ...string) *house {
 	t.Helper()
-	h := &house{t: t, dir: filepath.Join(t.TempDir(), "house"), base: freeBase(), domain: domain}
+	h := &house{t: t, dir: filepath.Join(t.TempDir(), "house"), base: freeBase(t), domain: domain}
 	h.run(password, "quickstart", "--listen", "127.0.0.1", "--port-base", fmt.Sprint(h.base), "--password-file", "-", "admin@"+domain)
 	for _, n := range names {
 		h.run(password, "account", "add", n+"@"+domain, "--password-file", "-")
@@ -80,23 +81,15 @@ func newHouse(t *testing.T, domain string, names ...string) *house {
 	return h
 }
 
-// freeBase finds a port base whose standard ports nobody uses, below the range that the system gives to clients.
-func freeBase() int {
-	for {
-		base := 11000 + rand.IntN(85)*100
-		free := true
-		for _, p := range []int{24, 25, 110, 143, 465, 587, 993, 995} {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+p))
-			if err != nil {
-				free = false
-				break
-			}
-			l.Close()
-		}
-		if free {
-			return base
-		}
+// freeBase returns a port base that is this test's alone.
+func freeBase(t *testing.T) int {
+	t.Helper()
+	base, release, err := testports.Base()
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(release)
+	return base
 }
 
 // dropIn writes DIR/samotop.d/NAME.toml.

@@ -56,7 +56,7 @@ func (f *foreign) start(network, address, program string, args ...string) (stop 
 	}
 	stop = sync.OnceFunc(func() {
 		_ = c.Process.Signal(syscall.SIGTERM)
-		late := time.AfterFunc(5*time.Second, func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
+		late := time.AfterFunc(5*time.Second, func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL); _ = c.Process.Kill() })
 		_ = c.Wait()
 		late.Stop()
 		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) // its children

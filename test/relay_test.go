@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/samotop/samotop/internal/testports"
 )
 
 // sink is a running smtp-sink of Postfix, which keeps what it gets in a file.
@@ -35,18 +37,15 @@ func newSink(t *testing.T) *sink {
 	return s
 }
 
+// freePort returns a port that is this test's alone.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := testports.One()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Cleanup(release)
+	return strconv.Itoa(port)
 }
 
 // start runs it with options that say what it refuses, and waits until it listens.

@@ -167,7 +167,7 @@ func TestNoRelay(t *testing.T) {
 func TestDevAsPrinted(t *testing.T) {
 	need(t, "curl")
 	dir := t.TempDir()
-	h := &house{t: t, dir: filepath.Join(dir, ".samotop-dev"), base: freeBase()}
+	h := &house{t: t, dir: filepath.Join(dir, ".samotop-dev"), base: freeBase(t)}
 	for round := 1; round <= 2; round++ { // the second finds the mail of the first
 		printed := h.dev(dir)
 		var send, swaks, read string

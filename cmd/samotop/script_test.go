@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/samotop/samotop/internal/config"
 	"github.com/samotop/samotop/internal/house"
+	"github.com/samotop/samotop/internal/testports"
 	"github.com/samotop/samotop/resolver"
 )
 
@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"base":       func(ts *testscript.TestScript, _ bool, _ []string) { ts.Setenv("BASE", fmt.Sprint(freeBase())) },
+			"base":       base,
 			"nameserver": nameserver,
 			"arrived":    arrived,
 			"up": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -85,23 +85,12 @@ func nameserver(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("DNS", tcp.Addr().String())
 }
 
-// freeBase finds a port base whose standard ports nobody uses.
-func freeBase() int {
-	for {
-		base := 20000 + rand.IntN(110)*100 // below what the system gives to clients
-		free := true
-		for _, p := range []int{24, 25, 110, 143, 465, 587, 993, 995} {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+p))
-			if err != nil {
-				free = false
-				break
-			}
-			l.Close()
-		}
-		if free {
-			return base
-		}
-	}
+// base gives a script a port base that is its alone, in $BASE.
+func base(ts *testscript.TestScript, _ bool, _ []string) {
+	b, release, err := testports.Base()
+	ts.Check(err)
+	ts.Defer(release)
+	ts.Setenv("BASE", strconv.Itoa(b))
 }
 
 func waitUp(dir string) error {

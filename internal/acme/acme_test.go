@@ -23,6 +23,7 @@ import (
 
 	"github.com/samotop/samotop/internal/acme"
 	"github.com/samotop/samotop/internal/certs"
+	"github.com/samotop/samotop/internal/testports"
 )
 
 const (
@@ -107,12 +108,12 @@ func (n *nameserver) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 
 func free(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", localhost)
+	port, release, err := testports.One()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Cleanup(release)
+	return port
 }
 
 // world is Pebble, which is Let's Encrypt's authority for tests, with a name server and a house's files.
