@@ -5,8 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +38,8 @@ type conn struct {
 	wire
 	srv    *Server
 	limits Limits
+	ctx    context.Context // of the connection, which outlives each of its goroutines
+	cancel context.CancelFunc
 
 	sess     mail.Session
 	state    state
@@ -58,12 +58,17 @@ type conn struct {
 	limited    string       // response code: not all messages were worked on (RFC 9738)
 	bads       int          // BAD answers in a row
 	failures   int          // failed logins
+
+	idling  bool   // in IDLE
+	unwatch func() // ends watching; nil: nothing is watched
+	rested  bool   // this goroutine has done nothing but wait
 }
 
 // interrupt tells the connection that the server stops.
 func (c *conn) interrupt() { c.poke() }
 
-func (c *conn) serve(ctx context.Context) {
+// open begins the session, up to the greeting.
+func (c *conn) open() error {
 	c.state = stateNot
 	c.sess = mail.Session{
 		ID: c.srv.newID(), Service: c.srv.Service, LocalAddr: c.nc.LocalAddr(), RemoteAddr: c.nc.RemoteAddr(), Start: time.Now(),
@@ -71,31 +76,22 @@ func (c *conn) serve(ctx context.Context) {
 	if c.sess.Service == "" {
 		c.sess.Service = "mailbox"
 	}
-	log := c.srv.log().With("session", c.sess.ID)
-	defer c.cleanup(ctx)
-	defer func() { // one hostile session must not take the house down
-		if r := recover(); r != nil {
-			log.Error("imap: session failed", "panic", r, "stack", string(debug.Stack()))
-		}
-	}()
 	if c.srv.ImplicitTLS {
-		if err := c.handshake(ctx); err != nil {
-			log.Debug("imap: TLS handshake failed", "err", err)
-			return
+		if err := c.handshake(c.ctx); err != nil {
+			return err
 		}
 	}
 	c.greet()
-	for c.state != stateLogout {
-		if err := c.step(ctx); err != nil {
-			c.farewell(err)
-			if !errors.Is(err, io.EOF) {
-				log.Debug("imap: session ended", "err", err)
-			}
-			break
-		}
-	}
-	_ = c.flush()
-	_ = c.nc.Close() // under TLS, with its own good-bye
+	return nil
+}
+
+// close ends the connection: what it holds is given back.
+func (c *conn) close() {
+	c.endWatching()
+	c.cleanup(c.ctx)
+	c.cancel()
+	c.srv.gate.Leave(c)
+	_ = c.nc.Close()
 }
 
 func (c *conn) greet() {
@@ -163,9 +159,17 @@ func (c *conn) handshake(ctx context.Context) error {
 // step reads one command and answers it.
 func (c *conn) step(ctx context.Context) error {
 	if !c.buffered() {
-		if err := c.await(ctx); err != nil {
+		switch err := c.await(ctx); {
+		case errors.Is(err, errRest):
+			return err
+		case err != nil && c.idling:
+			return c.endIdle(ctx, err)
+		case err != nil:
 			return err
 		}
+	}
+	if c.idling {
+		return c.endIdle(ctx, nil)
 	}
 	var err error
 	c.cmd, err = c.readCommand(c.pool.get(&c.pool.line, inOctets))
@@ -184,39 +188,6 @@ func (c *conn) step(ctx context.Context) error {
 func (c *conn) releaseCommand() {
 	c.pool.put(&c.pool.line, c.cmd)
 	c.cmd = nil
-}
-
-// await sends what is to be sent, gives the buffers back and waits for the next command. After NOTIFY it tells meanwhile
-// what happens.
-func (c *conn) await(ctx context.Context) error {
-	wait := c.limits.IdleTimeout
-	if c.state == stateNot {
-		wait = max(time.Until(c.sess.Start.Add(c.limits.LoginTimeout)), time.Millisecond)
-	}
-	if c.notify != nil {
-		defer c.watching()()
-	}
-	for {
-		if c.notify != nil {
-			if err := c.notified(ctx, false); err != nil {
-				return err
-			}
-		}
-		if err := c.flush(); err != nil {
-			return err
-		}
-		c.release()
-		err := c.fill(wait, true)
-		if !errors.Is(err, errPoked) {
-			return err
-		}
-		if c.srv.gate.Draining() {
-			return errDrain
-		}
-		if c.notify == nil {
-			return nil
-		}
-	}
 }
 
 // errAnswered: the command was answered already.
@@ -398,6 +369,14 @@ func (c *conn) run(ctx context.Context) error {
 			c.say("* OK [HIGHESTMODSEQ ", strconv.FormatUint(uint64(max(c.sel.modseq, 1)), 10), "] highest")
 		}
 	}
+	if c.idling {
+		return c.err
+	}
+	return c.complete(ctx, verb, err)
+}
+
+// complete tells what is new and answers the command.
+func (c *conn) complete(ctx context.Context, verb string, err error) error {
 	if c.text == "" {
 		c.text = verb + " completed"
 	}

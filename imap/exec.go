@@ -131,7 +131,7 @@ func (c *conn) execPlain(ctx context.Context, verb string) error {
 	case "STARTTLS":
 		return c.cmdStartTLS(ctx)
 	case "IDLE":
-		return c.cmdIdle(ctx)
+		return c.cmdIdle()
 	case "UNAUTHENTICATE":
 		return c.cmdUnauthenticate(ctx)
 	case "EXPUNGE":

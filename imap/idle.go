@@ -8,33 +8,31 @@ import (
 
 const idleLineOctets = 1000
 
-// cmdIdle: RFC 2177. News of the mailbox wakes the goroutine that waits for DONE.
-func (c *conn) cmdIdle(ctx context.Context) error {
+// cmdIdle: RFC 2177. What follows is a wait like any other, in which news of the mailbox is told; endIdle ends it.
+func (c *conn) cmdIdle() error {
 	c.say("+ idling")
-	c.releaseCommand()
-	defer c.watching()()
-	for !c.buffered() {
-		if err := c.notified(ctx, true); err != nil {
-			return err
-		}
-		if err := c.flush(); err != nil {
-			return err
-		}
-		c.release()
-		err := c.fill(c.limits.IdleTimeout, true)
-		switch {
-		case errors.Is(err, errPoked) && c.srv.gate.Draining():
-			return bye("[UNAVAILABLE] server is stopping, please come back")
-		case errors.Is(err, errPoked):
-		case err != nil:
-			return err
-		}
-	}
-	line, err := c.line(nil, idleLineOctets)
-	if err != nil && !errors.Is(err, errLineTooLong) {
+	c.idling = true
+	return nil
+}
+
+// endIdle reads the DONE that has come, unless IDLE failed, and answers IDLE.
+func (c *conn) endIdle(ctx context.Context, err error) error {
+	c.idling = false
+	switch {
+	case errors.Is(err, errDrain) || isIO(err):
 		return err
+	case err == nil:
+		err = c.done()
 	}
-	if !strings.EqualFold(string(line), "DONE") {
+	return c.complete(ctx, "IDLE", err)
+}
+
+func (c *conn) done() error {
+	line, err := c.line(nil, idleLineOctets)
+	switch {
+	case err != nil && !errors.Is(err, errLineTooLong):
+		return err
+	case !strings.EqualFold(string(line), "DONE"):
 		return bad("IDLE ends with DONE")
 	}
 	return nil

@@ -36,7 +36,7 @@ func BenchmarkIdle(b *testing.B) {
 						got += string(buf[:n])
 					}
 				}
-				time.Sleep(50 * time.Millisecond) // until the last ones wait
+				time.Sleep(1200 * time.Millisecond) // until the last ones rest
 				b.ReportMetric(float64(held()-before)/conns, "B/conn")
 				for _, c := range open {
 					_ = c.Close()

@@ -50,7 +50,13 @@ var ErrServerClosed = errors.New("imap: server closed")
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	err := s.gate.Serve(ctx, l, func(err error, wait time.Duration) {
 		s.log().Warn("imap: accept failed, trying again", "err", err, "wait", wait)
-	}, func(nc net.Conn) { go s.ServeConn(ctx, nc) })
+	}, func(nc net.Conn) {
+		go func() {
+			if c := s.enter(ctx, nc); c != nil {
+				c.goOn()
+			}
+		}()
+	})
 	if errors.Is(err, accept.ErrDraining) {
 		return ErrServerClosed
 	}
@@ -59,24 +65,29 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // ServeConn serves one connection, closes it, and returns at its end.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
-	defer nc.Close()
+	c := s.enter(ctx, nc)
+	for c != nil && c.stint() {
+	}
+}
+
+// enter makes a connection's session, or tells why it may not come in and closes it.
+func (s *Server) enter(ctx context.Context, nc net.Conn) *conn {
 	c := &conn{srv: s, limits: s.Limits.withDefaults()}
 	c.wire = wire{nc: nc, rd: nc, wr: nc, pool: &s.bufs, readTimeout: c.limits.ReadTimeout, writeTimeout: c.limits.WriteTimeout}
-	if refusal := s.enter(c); refusal != "" {
+	if refusal := s.admit(c); refusal != "" {
 		c.say("* BYE ", refusal)
 		if !s.ImplicitTLS {
 			_ = c.flush()
 		}
-		return
+		_ = nc.Close()
+		return nil
 	}
-	defer s.gate.Leave(c)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c.serve(ctx)
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	return c
 }
 
-// enter counts a connection in, or tells why it may not come in. Those of this machine are not counted by address.
-func (s *Server) enter(c *conn) string {
+// admit counts a connection in, or tells why it may not come in. Those of this machine are not counted by address.
+func (s *Server) admit(c *conn) string {
 	network := accept.Network(c.nc.RemoteAddr())
 	if network.IsLoopback() {
 		network = netip.Addr{}
