@@ -91,6 +91,9 @@ func (s *selected) propose(ctx context.Context, set imap.UIDSet, plan *textPlan)
 			return err
 		}
 		q.weights = make([]float64, len(want))
+		for i := range q.weights {
+			q.weights[i] = unknownWeight
+		}
 		for i := len(row.blocks) - 1; i >= 0; i-- { // the smallest first: it tells which terms are rare
 			if err := q.block(&row.blocks[i]); err != nil || q.over() {
 				out = set
@@ -213,6 +216,10 @@ func (x *blockQuery) eval(p *textPlan) (out []uint32, err error) {
 	return out, nil
 }
 
+// unknownWeight is that of a term whose list was not read yet: as if each email had it, so that it is asked for only where
+// many emails are left, or few are in the block.
+const unknownWeight = 1
+
 // rarest returns the places of terms in q.want, those first that few emails have, as far as is known.
 func (x *blockQuery) rarest(terms []uint32) []int {
 	places := make([]int, len(terms))
@@ -281,35 +288,54 @@ func (x *blockQuery) takeRow(row uint32, value []byte) error {
 
 // decodePostings reads a list as appendPostings made it, of a block of n emails.
 func decodePostings(list []byte, n uint32) (out []uint32, err error) {
-	d := decoderOf(list)
 	out = make([]uint32, 0, min(len(list), int(n)))
-	for at := uint64(0); len(d.B) > 0; {
-		if at += d.Uint(); at >= uint64(n) {
-			d.Fail()
-			break
+	at := uint64(0)
+	for i := 0; i < len(list); {
+		d, next := distance(list, i)
+		if at += d; next < 0 || at >= uint64(n) {
+			return nil, badPostings()
 		}
+		i = next
 		out = append(out, uint32(at))
 	}
-	return out, d.err("the text index")
+	return out, nil
 }
 
 // keepPostings leaves in a list of emails those that are in another one, which is as appendPostings made it.
 func keepPostings(have []uint32, list []byte, n uint32) ([]uint32, error) {
-	d := decoderOf(list)
-	out := have[:0]
-	for at := uint64(0); len(d.B) > 0 && len(have) > 0; {
-		if at += d.Uint(); at >= uint64(n) {
-			d.Fail()
-			break
+	out, k, at := have[:0], 0, uint64(0)
+	for i := 0; i < len(list) && k < len(have); {
+		d, next := distance(list, i)
+		if at += d; next < 0 || at >= uint64(n) {
+			return nil, badPostings()
 		}
-		for len(have) > 0 && uint64(have[0]) < at {
-			have = have[1:]
+		i = next
+		for k < len(have) && uint64(have[k]) < at {
+			k++
 		}
-		if len(have) > 0 && uint64(have[0]) == at {
-			out = append(out, have[0])
+		if k < len(have) && uint64(have[k]) == at {
+			out = append(out, have[k])
 		}
 	}
-	return out, d.err("the text index")
+	return out, nil
+}
+
+// distance reads the distance at place i of a list, nearly always one octet, and tells where the next one is; -1 if it is none.
+func distance(list []byte, i int) (d uint64, next int) {
+	if b := list[i]; b < 0x80 {
+		return uint64(b), i + 1
+	}
+	d, n := binary.Uvarint(list[i:])
+	if n <= 0 || d > 1<<32 {
+		return 0, -1
+	}
+	return d, i + n
+}
+
+func badPostings() error {
+	d := decoderOf(nil)
+	d.Fail()
+	return d.err("the text index")
 }
 
 // union adds two ordered lists up.
