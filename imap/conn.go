@@ -73,6 +73,7 @@ func (c *conn) open() error {
 	c.sess = mail.Session{
 		ID: c.srv.newID(), Service: c.srv.Service, LocalAddr: c.nc.LocalAddr(), RemoteAddr: c.nc.RemoteAddr(), Start: time.Now(),
 	}
+	c.awaitLogin()
 	if c.sess.Service == "" {
 		c.sess.Service = "mailbox"
 	}
@@ -93,6 +94,9 @@ func (c *conn) close() {
 	c.srv.gate.Leave(c)
 	_ = c.nc.Close()
 }
+
+// awaitLogin begins the time for the login.
+func (c *conn) awaitLogin() { c.before = c.sess.Start.Add(c.limits.LoginTimeout) }
 
 func (c *conn) greet() {
 	host := c.srv.Hostname

@@ -3,6 +3,7 @@ package imap_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -18,7 +19,7 @@ import (
 
 // scriptConn is a connection whose peer has said everything already.
 type scriptConn struct {
-	in  *bytes.Reader
+	in  io.Reader
 	out bytes.Buffer
 }
 

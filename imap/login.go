@@ -433,7 +433,7 @@ func (c *conn) loggedIn(ctx context.Context, id mail.Identity) error {
 		c.sess.Login = mail.Identity{}
 		return err
 	}
-	c.account, c.state = acct, stateAuth
+	c.account, c.state, c.before = acct, stateAuth, time.Time{}
 	c.srv.log().Info("imap: login", "session", c.sess.ID, "remote", c.sess.RemoteAddr, "account", id.Account,
 		"mechanism", id.Mechanism)
 	c.code, c.text = "CAPABILITY "+c.capabilities(), "logged in"

@@ -67,6 +67,7 @@ func (c *conn) cmdUnauthenticate(ctx context.Context) error {
 	c.cleanup(ctx)
 	c.state, c.mode, c.saved = stateNot, 0, nil
 	c.sess.Login, c.sess.Stage = mail.Identity{}, mail.StageConnect
-	c.sess.Start = time.Now() // the time for the next login begins
+	c.sess.Start = time.Now()
+	c.awaitLogin()
 	return nil
 }

@@ -73,7 +73,8 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 // enter makes a connection's session, or tells why it may not come in and closes it.
 func (s *Server) enter(ctx context.Context, nc net.Conn) *conn {
 	c := &conn{srv: s, limits: s.Limits.withDefaults()}
-	c.wire = wire{nc: nc, rd: nc, wr: nc, pool: &s.bufs, readTimeout: c.limits.ReadTimeout, writeTimeout: c.limits.WriteTimeout}
+	c.wire = wire{nc: nc, rd: nc, wr: nc, pool: &s.bufs, readTimeout: c.limits.ReadTimeout, writeTimeout: c.limits.WriteTimeout,
+		skipOctets: c.limits.SkipOctets}
 	if refusal := s.admit(c); refusal != "" {
 		c.say("* BYE ", refusal)
 		if !s.ImplicitTLS {

@@ -54,6 +54,8 @@ type wire struct {
 	err error // of writing; the first one stays
 
 	readTimeout, writeTimeout time.Duration
+	before                    time.Time // until then everything must have been read, however it drips in; zero: no such time
+	skipOctets                int64     // of a line that is too long, read in search of its end
 
 	mu    sync.Mutex
 	poked bool
@@ -106,6 +108,9 @@ func (w *wire) read(wait time.Duration, pokable bool) error {
 			return errPoked
 		}
 		until := time.Now().Add(wait)
+		if !w.before.IsZero() && w.before.Before(until) {
+			until = w.before
+		}
 		err := w.nc.SetReadDeadline(until)
 		w.mu.Unlock()
 		if err != nil {
@@ -149,9 +154,10 @@ func (w *wire) release() {
 	}
 }
 
-// line appends the next line without its line end to dst. Max bounds the length of dst. A bare LF ends a line too.
+// line appends the next line without its line end to dst. Max bounds the length of dst. A bare LF ends a line too. What
+// is too long is read over to its end, where that comes soon.
 func (w *wire) line(dst []byte, maxLen int) ([]byte, error) {
-	long, start := false, len(dst)
+	long, start, over := false, len(dst), int64(0)
 	for {
 		for w.r < w.w {
 			c := w.in[w.r:w.w]
@@ -167,6 +173,9 @@ func (w *wire) line(dst []byte, maxLen int) ([]byte, error) {
 				dst = append(dst, c[:take]...)
 			}
 			w.r += take
+			if long {
+				over += int64(take)
+			}
 			if eol < 0 {
 				break
 			}
@@ -178,6 +187,9 @@ func (w *wire) line(dst []byte, maxLen int) ([]byte, error) {
 				return dst, errLineTooLong
 			}
 			return dst, nil
+		}
+		if over > w.skipOctets {
+			return dst, bye("[TOOBIG] line is too long to be read over")
 		}
 		if err := w.fill(w.readTimeout, false); err != nil {
 			return dst, err

@@ -90,6 +90,8 @@ func (c *conn) farewell(err error) {
 	switch {
 	case errors.Is(err, errDrain):
 		c.line("-ERR [SYS/TEMP] server is stopping, nothing was deleted")
+	case errors.Is(err, errEndless):
+		c.line("-ERR command line is too long")
 	case isTimeout(err):
 		c.line("-ERR idle for too long, nothing was deleted")
 	}
@@ -153,10 +155,10 @@ func (c *conn) handshake(ctx context.Context) error {
 
 // next reads one command and does what it asks for.
 func (c *conn) next(ctx context.Context) error {
-	c.wait = c.limits.IdleTimeout
+	c.before = time.Now().Add(c.limits.IdleTimeout)
 	limit := c.limits.LineOctets
 	if c.st.phase == phaseAuthorization {
-		c.wait = max(time.Until(c.sess.Start.Add(c.limits.LoginTimeout)), time.Millisecond)
+		c.before = c.sess.Start.Add(c.limits.LoginTimeout)
 		limit = c.limits.AuthOctets
 	}
 	b, err := c.readLine(limit)

@@ -15,9 +15,8 @@ type Limits struct {
 	ConnectionsPerAddress int // an IPv6 /64 counts as one address; loopback is not counted; 0: 50
 	Accounts              int // whose last login is remembered for LoginInterval; 0: 100,000
 
-	LoginTimeout  time.Duration // from connection to login; 0: 2 minutes
-	IdleTimeout   time.Duration // between commands; 0: 10 minutes, the least that RFC 1939 section 3 allows
-	ReadTimeout   time.Duration // between octets within a command; 0: 2 minutes
+	LoginTimeout  time.Duration // from connection to login, however slowly commands drip in; 0: 2 minutes
+	IdleTimeout   time.Duration // from the end of one command to the end of the next, however slowly it drips in; 0: 10 minutes, the least that RFC 1939 section 3 allows
 	WriteTimeout  time.Duration // each write of at most some ten KiB; 0: 2 minutes
 	FailureDelay  time.Duration // before a failed login is answered; 0: 1 second, negative: none
 	LoginInterval time.Duration // between two logins to one account, announced as LOGIN-DELAY (RFC 2449 section 6.5); 0: any
@@ -37,7 +36,6 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Accounts, 100_000)
 	def(&l.LoginTimeout, 2*time.Minute)
 	def(&l.IdleTimeout, 10*time.Minute)
-	def(&l.ReadTimeout, 2*time.Minute)
 	def(&l.WriteTimeout, 2*time.Minute)
 	if l.FailureDelay == 0 {
 		l.FailureDelay = time.Second

@@ -183,7 +183,7 @@ func (c *conn) loggedIn(ctx context.Context, id mail.Identity) error {
 	c.drop = d
 	c.st.opened(d.Len())
 	c.octets = c.total()
-	c.srv.log().Info("pop3: login", "session", c.sess.ID, "account", id.Account, "mechanism", id.Mechanism, "messages", d.Len())
+	c.srv.log().Info("pop3: login", "session", c.sess.ID, "remote", c.sess.RemoteAddr, "account", id.Account, "mechanism", id.Mechanism, "messages", d.Len())
 	c.line("+OK maildrop is open")
 	return nil
 }

@@ -16,10 +16,12 @@ const (
 	copyOctets  = 32 << 10 // content is read in pieces of this size
 	flushOctets = 32 << 10 // output beyond this goes to the peer before more is made
 	keepOctets  = 96 << 10 // larger buffers are not kept for reuse
+	skipOctets  = 1 << 20  // of a line that is too long, read in search of its end
 )
 
 var (
 	errLineTooLong = errors.New("pop3: command line too long")
+	errEndless     = errors.New("pop3: line without an end")
 	errDrain       = errors.New("pop3: server is stopping")
 )
 
@@ -30,8 +32,8 @@ type wire struct {
 	in           *bufio.Reader
 	long         []byte // a line that is longer than the buffer of in
 	out          []byte
-	err          error // of writing; the first one stays
-	wait         time.Duration
+	err          error     // of writing; the first one stays
+	before       time.Time // until then the command must have been read, however slowly it drips in
 	writeTimeout time.Duration
 
 	mu       sync.Mutex // for nc and what follows, which drain uses
@@ -47,7 +49,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	w.mu.Lock()
-	until := time.Now().Add(w.wait)
+	until := w.before
 	if w.draining && until.After(w.until) {
 		until = w.until
 	}
@@ -94,11 +96,11 @@ func isTimeout(err error) bool {
 }
 
 // readLine returns the next line without its end, valid until the next call. Max counts its end. A longer one is read
-// to its end and gives errLineTooLong. A bare LF ends a line too.
+// to its end, if that is within skipOctets, and gives errLineTooLong. A bare LF ends a line too.
 func (w *wire) readLine(maxLen int) ([]byte, error) {
 	w.long = w.long[:0]
 	tooLong := false
-	for {
+	for over := 0; over <= skipOctets; { // RFC 1939 section 3: a command is at most 255 octets
 		part, err := w.in.ReadSlice('\n')
 		if len(w.long)+len(part) > maxLen {
 			tooLong = true
@@ -108,6 +110,7 @@ func (w *wire) readLine(maxLen int) ([]byte, error) {
 			if !tooLong {
 				w.long = append(w.long, part...)
 			}
+			over += len(part)
 			continue
 		case err != nil:
 			return nil, err
@@ -124,6 +127,7 @@ func (w *wire) readLine(maxLen int) ([]byte, error) {
 		}
 		return part, nil
 	}
+	return nil, errEndless
 }
 
 // line appends a whole line to the output.
