@@ -12,7 +12,8 @@ import (
 )
 
 // Limiter slows the guessing of passwords. Failures are counted per account, per network and per both, and fade. Each
-// attempt waits as its counts say, never longer than MaxDelay, so nobody is locked out; an account that has logged in from
+// attempt waits as its counts say, never longer than MaxDelay, so nobody is locked out, and one whose outcome is open counts as
+// a failure until it is known; an account that has logged in from
 // a network lately waits there only for its own failures, whatever others do elsewhere. Only a network that already has
 // MaxWaiting attempts waiting is sent away.
 //
@@ -37,6 +38,7 @@ type Limiter struct {
 	networks table[netip.Prefix]
 	pairs    table[pair]
 	waiting  map[netip.Prefix]int
+	turns    map[turnKey]*turns // of attempts under way
 }
 
 type pair struct {
@@ -54,23 +56,25 @@ type count struct {
 var replySlow = mail.Reply{Code: 454, Enhanced: mail.Enhanced{4, 7, 0}, Text: "Too many failed logins from your network, please try again later"}
 
 // Wait waits as long as the failures of the account and the network ask for. It gives a *mail.Reply (454 4.7.0) if too
-// many attempts of the network are waiting already, and the context's error if that ends.
-func (l *Limiter) Wait(ctx context.Context, account string, from net.Addr) error {
-	delay, network, ok := l.begin(account, from)
-	if !ok {
-		return &replySlow
-	}
-	if delay <= 0 {
-		return ctx.Err()
+// many attempts of the network are waiting already, and the context's error if that ends. The attempt is under way until
+// end is called, after Failed or Succeeded; end is never nil. Until then it counts as if it failed: of attempts that come all at
+// once only as many are under way as are free, and the others wait for their outcome.
+func (l *Limiter) Wait(ctx context.Context, account string, from net.Addr) (end func(), err error) {
+	delay, network, taken, err := l.begin(ctx, account, from)
+	switch {
+	case err != nil:
+		return func() {}, err
+	case delay <= 0:
+		return func() { l.give(taken) }, ctx.Err()
 	}
 	defer l.end(network)
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
+		return func() {}, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return func() {}, ctx.Err()
 	}
 }
 
@@ -82,19 +86,19 @@ func (l *Limiter) Delay(account string, from net.Addr) time.Duration {
 	return l.delay(account, l.network(from))
 }
 
-func (l *Limiter) begin(account string, from net.Addr) (time.Duration, netip.Prefix, bool) {
+func (l *Limiter) begin(ctx context.Context, account string, from net.Addr) (time.Duration, netip.Prefix, []turnKey, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.init()
 	network := l.network(from)
-	delay := l.delay(account, network)
+	delay, taken, err := l.take(ctx, account, network)
 	if delay > 0 && network.IsValid() {
 		if l.waiting[network] >= or(l.MaxWaiting, 8) {
-			return 0, network, false
+			return 0, network, nil, &replySlow
 		}
 		l.waiting[network]++
 	}
-	return delay, network, true
+	return delay, network, taken, err
 }
 
 func (l *Limiter) end(network netip.Prefix) {
@@ -107,12 +111,17 @@ func (l *Limiter) end(network netip.Prefix) {
 
 func (l *Limiter) delay(account string, network netip.Prefix) time.Duration {
 	now := l.now()
-	if p, ok := l.pairs.get(pair{account, network}); ok && now.Sub(p.good) < or(l.GoodFor, 30*24*time.Hour) {
+	if p, ok := l.pairs.get(pair{account, network}); ok && l.knows(p, now) {
 		return l.cost(p, now)
 	}
 	a, _ := l.accounts.get(account)
 	n, _ := l.networks.get(network)
 	return max(l.cost(a, now), l.cost(n, now))
+}
+
+// knows reports whether the account of a pair has logged in from its network lately.
+func (l *Limiter) knows(p count, now time.Time) bool {
+	return !p.good.IsZero() && now.Sub(p.good) < or(l.GoodFor, 30*24*time.Hour)
 }
 
 // cost is the delay for a count of failures.
@@ -140,8 +149,7 @@ func (l *Limiter) Failed(account string, from net.Addr) {
 	l.init()
 	network, now := l.network(from), l.now()
 	p, _ := l.pairs.get(pair{account, network})
-	known := !p.good.IsZero() && now.Sub(p.good) < or(l.GoodFor, 30*24*time.Hour)
-	if known {
+	if l.knows(p, now) {
 		p.failures, p.at = l.faded(p, now)+1, now
 		l.pairs.put(pair{account, network}, p)
 	} else if account != "" { // a token or certificate need not say whose it is
@@ -165,7 +173,7 @@ func (l *Limiter) Succeeded(account string, from net.Addr) {
 
 func (l *Limiter) init() {
 	if l.waiting == nil {
-		l.waiting = make(map[netip.Prefix]int)
+		l.waiting, l.turns = make(map[netip.Prefix]int), make(map[turnKey]*turns)
 		half := max(or(l.MaxKeys, 32768)/2, 1)
 		l.accounts.half, l.networks.half, l.pairs.half = half, half, half
 	}

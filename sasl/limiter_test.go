@@ -22,13 +22,15 @@ func TestLimiterSlowsAndForgets(t *testing.T) {
 		l.Succeeded("alice", home)
 		for i := range 40 {
 			before := time.Now()
-			if err := l.Wait(t.Context(), "alice", attacker); err != nil {
+			end, err := l.Wait(t.Context(), "alice", attacker)
+			if err != nil {
 				t.Fatal(err)
 			}
 			if d := time.Since(before); (i < 5) != (d == 0) || d > 8*time.Second {
 				t.Errorf("attempt %d waited %v", i, d)
 			}
 			l.Failed("alice", attacker)
+			end()
 		}
 		for _, c := range []struct {
 			who  string
@@ -110,7 +112,8 @@ func TestLimiterWaiting(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
-				err := l.Wait(t.Context(), "bob", from)
+				end, err := l.Wait(t.Context(), "bob", from)
+				defer end()
 				mu.Lock()
 				defer mu.Unlock()
 				var r *mail.Reply
@@ -130,11 +133,109 @@ func TestLimiterWaiting(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := l.Wait(ctx, "bob", from); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := l.Wait(ctx, "bob", from); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		if len(l.waiting) != 0 {
 			t.Errorf("still waiting: %v", l.waiting)
+		}
+	})
+}
+
+// attempts makes n of them at the same time, each of which takes a second. It returns how many were under way at once at most, and
+// how many were sent away.
+func attempts(t *testing.T, l *Limiter, n int, who func(i int) (string, net.Addr), good bool) (most, refused int) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	now := 0
+	for i := range n {
+		wg.Go(func() {
+			account, from := who(i)
+			end, err := l.Wait(t.Context(), account, from)
+			defer end()
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				refused++
+				return
+			}
+			now++
+			most = max(most, now)
+			mu.Unlock()
+			time.Sleep(time.Second)
+			mu.Lock()
+			now--
+			if good {
+				l.Succeeded(account, from)
+			} else {
+				l.Failed(account, from)
+			}
+		})
+	}
+	wg.Wait()
+	return most, refused
+}
+
+// TestLimiterAtOnce: guesses that come at the same time are not free because none of them has failed yet.
+func TestLimiterAtOnce(t *testing.T) {
+	nth := func(i int) net.Addr { return at(fmt.Sprintf("203.0.113.%d", i)) }
+	for name, c := range map[string]struct {
+		who           func(i int) (string, net.Addr)
+		good          bool
+		most, refused int
+		took          time.Duration
+	}{
+		"one account, one network":   {func(int) (string, net.Addr) { return "alice", nth(9) }, false, 8, 87, 0},
+		"one account, many networks": {func(i int) (string, net.Addr) { return "alice", nth(i) }, false, 95, 0, 0}, // all after a delay, nobody is locked out
+		"many accounts, one network": {func(i int) (string, net.Addr) { return fmt.Sprint("u", i), nth(9) }, false, 8, 87, 0},
+		"people behind one address":  {func(i int) (string, net.Addr) { return fmt.Sprint("u", i), nth(9) }, true, 5, 0, 20 * time.Second},
+		"a program with many":        {func(int) (string, net.Addr) { return "alice", nth(9) }, true, 10, 0, 0}, // five until the first login, then those of a known network
+		"strangers to each other":    {func(i int) (string, net.Addr) { return fmt.Sprint("u", i), nth(i) }, false, 100, 0, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, begin := &Limiter{}, time.Now()
+				most, refused := attempts(t, l, 100, c.who, c.good)
+				if took := time.Since(begin); (most != c.most && !(c.good && most < c.most)) || refused != c.refused || c.took > 0 && took != c.took {
+					t.Errorf("%d at once, %d refused, in %v", most, refused, took)
+				}
+				if len(l.turns) != 0 || len(l.waiting) != 0 {
+					t.Errorf("left behind: %v %v", l.turns, l.waiting)
+				}
+			})
+		})
+	}
+}
+
+// TestLimiterGivesUp: who waits for the outcome of others may go, and those behind him still get their turn.
+func TestLimiterGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, from := &Limiter{Free: 1}, at("203.0.113.9")
+		end, err := l.Wait(t.Context(), "alice", from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for i := range 6 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				if i%2 == 0 {
+					ctx = t.Context()
+				}
+				defer cancel()
+				end, err := l.Wait(ctx, "alice", from)
+				defer end()
+				if (err == nil) != (i%2 == 0) {
+					t.Errorf("%d: %v", i, err)
+				}
+			})
+			synctest.Wait()
+		}
+		time.Sleep(2 * time.Second)
+		end()
+		wg.Wait()
+		if len(l.turns) != 0 {
+			t.Errorf("left behind: %v", l.turns)
 		}
 	})
 }
@@ -188,9 +289,11 @@ func BenchmarkLimiter(b *testing.B) {
 	from := at("203.0.113.9")
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := l.Wait(b.Context(), "alice@example.test", from); err != nil {
+		end, err := l.Wait(b.Context(), "alice@example.test", from)
+		if err != nil {
 			b.Fatal(err)
 		}
 		l.Succeeded("alice@example.test", from)
+		end()
 	}
 }

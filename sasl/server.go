@@ -142,7 +142,9 @@ func (x *exchange) Identity() mail.Identity { return x.identity }
 func (x *exchange) attempt(ctx context.Context, user, authzid string, verify func() (account string, err error)) error {
 	key := limiterKey(user)
 	lim := x.a.c.Limiter
-	if err := lim.Wait(ctx, key, x.s.RemoteAddr); err != nil {
+	end, err := lim.Wait(ctx, key, x.s.RemoteAddr)
+	defer end()
+	if err != nil {
 		return err
 	}
 	account, err := verify()
