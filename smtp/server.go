@@ -53,7 +53,7 @@ type Server struct {
 	MaxTraceOctets           int           // of XTRACE; 0: 256 KiB
 	MaxHold                  time.Duration // FUTURERELEASE; 0: 14 days
 	MinDeliverBy             time.Duration // DELIVERBY; 0: none
-	CommandTimeout           time.Duration // 0: 5 minutes
+	CommandTimeout           time.Duration // until a whole command is there, however slowly it drips in; 0: 5 minutes
 	DataTimeout              time.Duration // each block of content; 0: 3 minutes
 	WriteTimeout             time.Duration // each reply; 0: 1 minute
 	HandshakeTimeout         time.Duration // TLS; 0: 30 seconds

@@ -268,7 +268,10 @@ func (ses *session) maxLine() int {
 // readLine waits for a line within the time for commands and for the session.
 func (ses *session) readLine(max int) ([]byte, error) {
 	ses.idle.Store(ses.tx == nil)
-	ses.w.readTimeout, ses.w.until = ses.set.command, ses.s.Start.Add(ses.set.whole)
+	ses.w.readTimeout, ses.w.until = ses.set.command, time.Now().Add(ses.set.command) // a line that drips in gets no more time
+	if end := ses.s.Start.Add(ses.set.whole); end.Before(ses.w.until) {
+		ses.w.until = end
+	}
 	if ses.tx == nil && ses.srv.gate.Draining() {
 		return nil, errDraining
 	}
