@@ -390,9 +390,9 @@ func (q *mboxWriter) Write(p []byte) (int, error) {
 		if i < 0 {
 			q.line = append(q.line, p...)
 			if len(q.line) > maxMboxLine {
-				last := q.line[len(q.line)-1] // it may be the CR of a CRLF
-				q.put(q.line[:len(q.line)-1])
-				q.line = append(q.line[:0], last)
+				last := [2]byte(q.line[len(q.line)-2:]) // they may be the CRs before an LF
+				q.put(q.line[:len(q.line)-2])
+				q.line = append(q.line[:0], last[:]...)
 			}
 			break
 		}
@@ -422,7 +422,7 @@ func (q *mboxWriter) put(b []byte) {
 	if q.header && q.drop {
 		return
 	}
-	if whole && len(b) > 1 && b[len(b)-2] == '\r' {
+	if whole && bytes.HasSuffix(b, []byte("\r\n")) && !bytes.HasSuffix(b, []byte("\r\r\n")) { // of CR CR LF both CRs are content
 		b = append(b[:len(b)-2:len(b)-2], '\n')
 	}
 	q.w.Write(b)

@@ -62,7 +62,7 @@ func (c *crlfWriter) Write(p []byte) (int, error) {
 func (c *crlfWriter) decide() error {
 	c.seen = true
 	i := bytes.IndexByte(c.first, '\n')
-	c.raw = i > 0 && c.first[i-1] == '\r'
+	c.raw = i > 0 && c.first[i-1] == '\r' && (i == 1 || c.first[i-2] != '\r') // CR CR LF: the first CR is content, the line ends in LF
 	p := c.first
 	c.first = nil
 	return c.put(p)
