@@ -152,10 +152,11 @@ func (c *conn) argsAt(p *parser) (messageArgs, error) {
 
 var errNoMessage = bad("the message is missing, as a literal")
 
-// refused reads over the message of a command that fails for cause.
+// refused reads over the message of a command that fails for cause: what could have been taken can be read over, so that
+// the client hears of TRYCREATE or OVERQUOTA instead of losing the connection.
 func (c *conn) refused(cause error) error {
 	if c.lit != nil {
-		if err := c.skip(*c.lit); err != nil {
+		if err := c.skip(*c.lit, max(c.limits.MessageOctets, c.limits.SkipOctets), cause); err != nil {
 			return err
 		}
 	}

@@ -280,7 +280,7 @@ func (c *conn) overrun(buf []byte, h *literalHead, why string) error {
 // refuse answers a command whose literal is not wanted. One that is sent without waiting is read and thrown away, or
 // the connection ends (RFC 7888 section 4).
 func (c *conn) refuse(tag string, h literalHead, cause error) error {
-	if err := c.skip(h); err != nil {
+	if err := c.skip(h, c.limits.SkipOctets, cause); err != nil {
 		return err
 	}
 	c.tag = tag
@@ -290,12 +290,19 @@ func (c *conn) refuse(tag string, h literalHead, cause error) error {
 	return errAnswered
 }
 
-// skip reads over a non-synchronizing literal and what is left of its command.
-func (c *conn) skip(h literalHead) error {
-	left := c.limits.SkipOctets
+// skip reads over a non-synchronizing literal and what is left of its command, which fails for cause, if the literals have at
+// most left octets.
+func (c *conn) skip(h literalHead, left int64, cause error) error {
 	for h.nonSyn {
 		if left -= h.size; left < 0 {
-			return bye("[TOOBIG] literal is too large to be read over")
+			code, why := "TOOBIG", ""
+			if e := (*Error)(nil); errors.As(cause, &e) {
+				why = ": " + e.Text
+				if e.Code != "" {
+					code = e.Code
+				}
+			}
+			return bye("[%s] literal is too large to be read over%s", code, why)
 		}
 		if err := c.octets(h.size, func([]byte) error { return nil }); err != nil {
 			return err

@@ -3,6 +3,7 @@ package imap_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -77,4 +78,18 @@ func (e *endless) Read(p []byte) (int, error) {
 	e.left -= n
 	copy(p, bytes.Repeat([]byte("x"), n))
 	return n, nil
+}
+
+// TestRefusedMessage: a message that is not taken is read over where one of its size could be taken, and the client hears why.
+func TestRefusedMessage(t *testing.T) {
+	message := strings.Repeat("x", 3<<20)
+	for size, want := range map[int]string{3 << 20: "a NO [TRYCREATE]", 60 << 20: "* BYE [TRYCREATE] literal is too large to be read over: "} {
+		srv := &imap.Server{Backend: imapmem.New(), Auth: imapmem.Passwords{"alice": "secret"}, PlaintextLoopback: true}
+		conn := &scriptConn{in: strings.NewReader(fmt.Sprintf("l LOGIN alice secret\r\na APPEND Nowhere {%d+}\r\n%s\r\nb NOOP\r\n", size, message))}
+		srv.ServeConn(context.Background(), conn)
+		out := conn.out.String()
+		if !strings.Contains(out, "\r\n"+want) || strings.HasPrefix(want, "a") && !strings.Contains(out, "\r\nb OK") {
+			t.Errorf("%d octets: %q", size, out[max(0, len(out)-200):])
+		}
+	}
 }

@@ -8,7 +8,7 @@ type Limits struct {
 	LoginOctets           int   // one command before login; 0: 48 KiB (the largest legal ID, RFC 2971 section 3.3, and SASL responses fit)
 	MessageOctets         int64 // one message of APPEND; 0: 50 MiB; announced as APPENDLIMIT
 	AppendMessages        int   // messages of one APPEND (RFC 3502); 0: 1000
-	SkipOctets            int64 // octets of a non-synchronizing literal, or of a line that is too long, that are read and thrown away to keep the connection; beyond it is closed (RFC 7888 section 4); 0: 1 MiB
+	SkipOctets            int64 // octets of a non-synchronizing literal (a message: MessageOctets, if that is more), or of a line that is too long, that are read and thrown away to keep the connection; beyond it is closed (RFC 7888 section 4); 0: 1 MiB
 	Depth                 int   // parentheses, NOT and OR within each other; 0: 50
 	ListItems             int   // items of one list: flags, fetch items, search keys, patterns, ranges of a set; 0: 10000
 	HeaderOctets          int   // of a header that is not kept beside the message, looked through for HEADER.FIELDS; fields beyond are not found; 0: 1 MiB
