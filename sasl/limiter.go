@@ -142,8 +142,9 @@ func (l *Limiter) faded(c count, now time.Time) float64 {
 	return c.failures * math.Exp2(-float64(now.Sub(c.at))/float64(or(l.HalfLife, 5*time.Minute)))
 }
 
-// Failed counts a failure.
-func (l *Limiter) Failed(account string, from net.Addr) {
+// Failed counts a failure. It reports whether from now on an attempt at the account, from where it is not known, waits for the
+// longest time: somebody guesses.
+func (l *Limiter) Failed(account string, from net.Addr) (guessed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.init()
@@ -154,12 +155,16 @@ func (l *Limiter) Failed(account string, from net.Addr) {
 		l.pairs.put(pair{account, network}, p)
 	} else if account != "" { // a token or certificate need not say whose it is
 		a, _ := l.accounts.get(account)
-		l.accounts.put(account, count{failures: l.faded(a, now) + 1, at: now})
+		more := count{failures: l.faded(a, now) + 1, at: now}
+		l.accounts.put(account, more)
+		longest := or(l.MaxDelay, 8*time.Second)
+		guessed = l.cost(a, now) < longest && l.cost(more, now) >= longest
 	}
 	if network.IsValid() {
 		n, _ := l.networks.get(network)
 		l.networks.put(network, count{failures: l.faded(n, now) + 1, at: now})
 	}
+	return guessed
 }
 
 // Succeeded notes a login: its network is known to the account from now on. What the network did to other accounts

@@ -1,10 +1,13 @@
 package sasl
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -262,6 +265,8 @@ func TestGuessingIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := testConfig()
 		cfg.Limiter = &Limiter{}
+		var log bytes.Buffer
+		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 		a := New(cfg)
 		begin := time.Now()
 		for _, user := range []string{"alice@example.test", "Alice@example.test", `"alice"@example.test`, "alice@EXAMPLE.test"} {
@@ -276,6 +281,9 @@ func TestGuessingIsCounted(t *testing.T) {
 		}
 		if d := time.Since(begin); d < 20*time.Second {
 			t.Errorf("twelve guesses in %v: spellings are counted apart", d)
+		}
+		if n := strings.Count(log.String(), "level=WARN msg=\"somebody guesses at an account"); n != 1 {
+			t.Errorf("told %d times", n)
 		}
 		c, _ := NewClient([]string{ScramSHA256}, ClientConfig{User: "alice@example.test", Password: "pencil"})
 		if _, err := talk(t, a, session(nil), c); err != nil {

@@ -156,7 +156,9 @@ func (x *exchange) attempt(ctx context.Context, user, authzid string, verify fun
 		lim.Succeeded(key, x.s.RemoteAddr)
 		x.identity = mail.Identity{Account: account, Mechanism: x.mechanism}
 	case errors.Is(err, mail.ErrCredentials):
-		lim.Failed(key, x.s.RemoteAddr)
+		if lim.Failed(key, x.s.RemoteAddr) {
+			x.a.c.Log.WarnContext(ctx, "somebody guesses at an account: logins from networks it does not know wait", "user", user, "remote", x.remote())
+		}
 	}
 	x.log(ctx, user, account, err)
 	return err
@@ -176,11 +178,7 @@ func (x *exchange) log(ctx context.Context, user, account string, err error) {
 	case !errors.Is(err, mail.ErrCredentials):
 		level, msg = slog.LevelWarn, "login failed"
 	}
-	remote := ""
-	if x.s.RemoteAddr != nil {
-		remote = x.s.RemoteAddr.String()
-	}
-	attrs := []slog.Attr{slog.String("session", x.s.ID), slog.String("service", x.s.Service), slog.String("remote", remote),
+	attrs := []slog.Attr{slog.String("session", x.s.ID), slog.String("service", x.s.Service), slog.String("remote", x.remote()),
 		slog.String("mechanism", x.mechanism), slog.String("user", user)}
 	if err != nil {
 		attrs = append(attrs, slog.Any("err", err))
@@ -188,6 +186,13 @@ func (x *exchange) log(ctx context.Context, user, account string, err error) {
 		attrs = append(attrs, slog.String("account", account))
 	}
 	x.a.c.Log.LogAttrs(ctx, level, msg, attrs...)
+}
+
+func (x *exchange) remote() string {
+	if x.s.RemoteAddr == nil {
+		return ""
+	}
+	return x.s.RemoteAddr.String()
 }
 
 // limiterKey brings the spellings of one user name together.
