@@ -24,7 +24,7 @@ func (p *parser) mailboxName(raw []byte) (string, error) {
 	}
 	name, err := p.decodeName(string(raw))
 	if err != nil {
-		return "", no("CANNOT", "mailbox name is not modified UTF-7 (RFC 3501 section 5.1.3)")
+		return "", err
 	}
 	for i := 0; i < len(name); i++ {
 		if name[i] < 0x20 || name[i] == 0x7f {
@@ -39,11 +39,15 @@ func (p *parser) mailboxName(raw []byte) (string, error) {
 func (p *parser) decodeName(s string) (string, error) {
 	if p.utf8 {
 		if !utf8.ValidString(s) {
-			return "", ErrUTF7
+			return "", no("CANNOT", "mailbox name is not UTF-8 (RFC 9051 section 5.1)")
 		}
 		return s, nil
 	}
-	return DecodeUTF7(s)
+	name, err := DecodeUTF7(s)
+	if err != nil {
+		return "", no("CANNOT", "mailbox name is not modified UTF-7 (RFC 3501 section 5.1.3)")
+	}
+	return name, nil
 }
 
 // CanonicalName gives a mailbox name the form in which the backend sees it: Unicode NFC, INBOX and the INBOX at the

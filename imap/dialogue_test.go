@@ -209,7 +209,7 @@ func (p *player) put(conn, text string) {
 	text = strings.ReplaceAll(strings.ReplaceAll(text, `\0`, "\x00"), `\377`, "\xff")
 	fmt.Fprintf(c, "%s\r\n", text)
 	if err := c.Flush(); err != nil {
-		p.t.Fatal(err)
+		p.t.Fatalf("%v after\n%s", err, p.out.Bytes()[max(0, p.out.Len()-1000):])
 	}
 }
 

@@ -137,7 +137,7 @@ func (c *conn) fetchMessage(ctx context.Context, m *Message, seq int, plan *fetc
 		case itemUID:
 			b = strconv.AppendUint(b, uint64(m.UID), 10)
 		case itemFlags:
-			b = appendFlags(b, m.Flags, len(c.sel.recent) > 0 && c.sel.recent.Contains(m.UID))
+			b = appendFlags(b, m.Flags, c.recent(m.UID))
 		case itemDate:
 			b = appendDateTime(b, m.InternalDate)
 		case itemSize:
@@ -183,7 +183,7 @@ func (c *conn) fetchMessage(ctx context.Context, m *Message, seq int, plan *fetc
 			b = append(b, ')')
 		}
 		b = append(b, " FLAGS "...)
-		b = appendFlags(b, m.Flags, c.sel.recent.Contains(m.UID))
+		b = appendFlags(b, m.Flags, c.recent(m.UID))
 	}
 	c.out = append(b, ")\r\n"...)
 	return nil

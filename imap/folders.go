@@ -265,7 +265,7 @@ func (c *conn) cmdRename(ctx context.Context, p *parser) error {
 		err = p.end()
 	}
 	if err == nil {
-		to = strings.TrimSuffix(to, "/")
+		from, to = strings.TrimSuffix(from, "/"), strings.TrimSuffix(to, "/")
 		err = validName(to)
 	}
 	switch {
@@ -273,17 +273,19 @@ func (c *conn) cmdRename(ctx context.Context, p *parser) error {
 		return err
 	case to == "INBOX":
 		return no("ALREADYEXISTS", "INBOX always exists")
-	case strings.HasPrefix(to, from+"/"):
+	case to == from:
+		return no("ALREADYEXISTS", "mailbox has this name already")
+	case from != "INBOX" && strings.HasPrefix(to, from+"/"): // INBOX stays, its messages move (RFC 9051 section 6.3.6)
 		return no("CANNOT", "a mailbox cannot be moved below itself")
 	}
-	if err := c.account.Rename(ctx, strings.TrimSuffix(from, "/"), to); err != nil {
+	if err := c.account.Rename(ctx, from, to); err != nil {
 		return err
 	}
 	if c.sel != nil && from != "INBOX" && (c.sel.name == from || strings.HasPrefix(c.sel.name, from+"/")) {
 		c.sel.name = to + c.sel.name[len(from):]
 	}
 	if from != "INBOX" { // which stays
-		c.tellOldName(strings.TrimSuffix(from, "/"), to)
+		c.tellOldName(from, to)
 	}
 	return nil
 }

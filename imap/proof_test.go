@@ -21,8 +21,8 @@ type proof struct {
 
 // proofs has a line for each capability that the server advertises.
 var proofs = map[string]proof{
-	"IMAP4rev1":             {rfc: "3501", scripts: []string{"base", "search", "append"}},
-	"IMAP4rev2":             {rfc: "9051", scripts: []string{"rev2", "fetch", "searchtext", "login"}},
+	"IMAP4rev1":             {rfc: "3501", scripts: []string{"rfc3501", "base", "search", "append"}},
+	"IMAP4rev2":             {rfc: "9051", scripts: []string{"rfc9051", "rev2", "fetch", "searchtext", "login"}},
 	"LITERAL+":              {rfc: "7888", scripts: []string{"append"}},
 	"LITERAL-":              {rfc: "7888", scripts: []string{"literalminus"}},
 	"SASL-IR":               {rfc: "4959", scripts: []string{"login"}},

@@ -182,6 +182,11 @@ func (c *conn) tellNew(ch *Changes) {
 	c.exists()
 }
 
+// recent reports whether FLAGS of a message has \Recent, which IMAP4rev2 does not know (RFC 9051 appendix E).
+func (c *conn) recent(uid UID) bool {
+	return c.mode&modeRev2 == 0 && len(c.sel.recent) > 0 && c.sel.recent.Contains(uid)
+}
+
 func (c *conn) exists() {
 	c.say("* ", strconv.Itoa(c.sel.uids.Len()), " EXISTS")
 	if c.mode&modeRev2 == 0 {
@@ -248,7 +253,7 @@ func (c *conn) fetchFlags(seq int, ch *FlagChange, uid bool) {
 		b = append(b, ") "...)
 	}
 	b = append(b, "FLAGS "...)
-	b = appendFlags(b, ch.Flags, c.sel.recent.Contains(ch.UID))
+	b = appendFlags(b, ch.Flags, c.recent(ch.UID))
 	c.out = append(b, ")\r\n"...)
 }
 
