@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"strconv"
@@ -13,24 +14,23 @@ type metadataOptions struct {
 	depth   int   // 0, 1, or -1 for infinity
 }
 
-// cmdGetMetadata: RFC 5464 section 4.2. The options may stand before or, by an older draft, after the mailbox.
+// cmdGetMetadata: RFC 5464 section 4.2. The options stand before the mailbox (section 5) or after it (the examples of section 4.2).
 func (c *conn) cmdGetMetadata(ctx context.Context, p *parser) error {
 	md, ok := c.account.(Metadata)
 	if !ok {
 		return errNoExtension
 	}
 	o := metadataOptions{maxSize: -1}
-	if p.peek() == '(' {
-		if err := o.read(p); err != nil {
-			return err
-		}
-		if err := p.sp(); err != nil {
-			return err
-		}
+	err := o.readIf(p)
+	if err != nil {
+		return err
 	}
 	name, err := p.mailbox()
 	if err == nil {
 		err = p.sp()
+	}
+	if err == nil {
+		err = o.readIf(p)
 	}
 	if err != nil {
 		return err
@@ -48,6 +48,17 @@ func (c *conn) cmdGetMetadata(ctx context.Context, p *parser) error {
 	}
 	c.tellMetadata(name, names, entries, &o)
 	return c.spill()
+}
+
+// readIf reads options where they are: entries, which may also be in parentheses, begin with a slash.
+func (o *metadataOptions) readIf(p *parser) error {
+	if p.peek() != '(' || p.i+1 == len(p.b) || p.b[p.i+1]|0x20 < 'a' || p.b[p.i+1]|0x20 > 'z' {
+		return nil
+	}
+	if err := o.read(p); err != nil {
+		return err
+	}
+	return p.sp()
 }
 
 func (o *metadataOptions) read(p *parser) (err error) {
@@ -115,7 +126,8 @@ func (p *parser) entryName() (string, error) {
 	}
 	name := strings.ToLower(string(raw))
 	ok := strings.HasPrefix(name, "/private/") || strings.HasPrefix(name, "/shared/") || name == "/private" || name == "/shared"
-	if !ok || strings.HasSuffix(name, "/") || strings.Contains(name, "//") || strings.ContainsAny(name, "*%") || !isASCII(name) {
+	isBad := func(r rune) bool { return r < ' ' || r >= 0x7f || r == '*' || r == '%' }
+	if !ok || strings.HasSuffix(name, "/") || strings.Contains(name, "//") || strings.ContainsFunc(name, isBad) {
 		return "", bad("entry name is not of the form /private/... or /shared/...")
 	}
 	return name, nil
@@ -161,7 +173,7 @@ func (c *conn) tellMetadata(mailbox string, names []string, entries []MetadataEn
 			continue
 		}
 		tell(e.Name)
-		c.out = appendString(c.out, e.Value)
+		c.out = appendValue(c.out, e.Value)
 	}
 	for i, name := range names {
 		if o.depth == 0 && strings.Count(name, "/") > 1 && !slices.Contains(names[:i], name) && !has(entries, name) {
@@ -175,6 +187,15 @@ func (c *conn) tellMetadata(mailbox string, names []string, entries []MetadataEn
 	if longest > 0 {
 		c.code = "METADATA LONGENTRIES " + strconv.Itoa(longest)
 	}
+}
+
+// appendValue appends the value of an annotation: octets with NUL as a literal8 (RFC 5464 section 5).
+func appendValue(b, value []byte) []byte {
+	if bytes.IndexByte(value, 0) < 0 {
+		return appendString(b, value)
+	}
+	b = strconv.AppendInt(append(b, "~{"...), int64(len(value)), 10)
+	return append(append(b, "}\r\n"...), value...)
 }
 
 // cmdSetMetadata: RFC 5464 section 4.3.
@@ -201,7 +222,10 @@ func (c *conn) cmdSetMetadata(ctx context.Context, p *parser) error {
 			}
 		}
 		e := MetadataEntry{}
-		if e.Name, err = p.entryName(); err == nil {
+		if e.Name, err = p.entryName(); err == nil && strings.Count(e.Name, "/") == 1 {
+			err = bad("%s is no entry, it only has entries below it", e.Name)
+		}
+		if err == nil {
 			err = p.sp()
 		}
 		if err != nil {

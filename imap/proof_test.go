@@ -19,6 +19,9 @@ type proof struct {
 	why     string   // it cannot
 }
 
+// mailboxes is where dialogues are that several people take part in.
+const mailboxes = "../../../mailbox/testdata/dialogue/"
+
 // proofs has a line for each capability that the server advertises.
 var proofs = map[string]proof{
 	"IMAP4rev1":             {rfc: "3501", scripts: []string{"rfc3501", "base", "search", "append"}},
@@ -34,7 +37,7 @@ var proofs = map[string]proof{
 	"AUTH=PLAIN":            {rfc: "9051", scripts: []string{"login"}},
 	"AUTH=LOGIN":            {rfc: "9051", scripts: []string{"login"}},
 	"IDLE":                  {rfc: "2177", scripts: []string{"idle"}},
-	"NAMESPACE":             {rfc: "2342", scripts: []string{"base"}},
+	"NAMESPACE":             {rfc: "2342", scripts: []string{mailboxes + "namespace"}},
 	"UIDPLUS":               {rfc: "4315", scripts: []string{"move"}},
 	"MOVE":                  {rfc: "6851", scripts: []string{"move"}},
 	"UNSELECT":              {rfc: "3691", scripts: []string{"idle"}},
@@ -79,11 +82,11 @@ var proofs = map[string]proof{
 	"QUOTA=RES-STORAGE":     {rfc: "9208", scripts: []string{"quota"}},
 	"QUOTA=RES-MESSAGE":     {rfc: "9208", scripts: []string{"quota"}},
 	"QUOTASET":              {rfc: "9208", scripts: []string{"quota"}},
-	"ACL":                   {rfc: "4314", scripts: []string{"acl"}},
-	"RIGHTS=kxte":           {rfc: "4314", scripts: []string{"acl"}},
-	"LIST-MYRIGHTS":         {rfc: "8440", scripts: []string{"acl"}},
-	"METADATA":              {rfc: "5464", scripts: []string{"metadata"}},
-	"METADATA-SERVER":       {rfc: "5464", scripts: []string{"metadata"}},
+	"ACL":                   {rfc: "4314", scripts: []string{mailboxes + "acl"}},
+	"RIGHTS=kxte":           {rfc: "4314", scripts: []string{mailboxes + "acl"}},
+	"LIST-MYRIGHTS":         {rfc: "8440", scripts: []string{mailboxes + "acl"}},
+	"METADATA":              {rfc: "5464", scripts: []string{mailboxes + "metadata", "metadata"}},
+	"METADATA-SERVER":       {rfc: "5464", scripts: []string{mailboxes + "metadata", "metadata"}},
 	"LIST-METADATA":         {rfc: "9590", scripts: []string{"listmetadata"}},
 	"FILTERS":               {rfc: "5466", scripts: []string{"filters"}},
 	"APPENDLIMIT=":          {rfc: "7889", scripts: []string{"appendlimit"}},

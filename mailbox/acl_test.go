@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/samotop/samotop/imap"
-	"github.com/samotop/samotop/imap/imapmem"
 )
 
 // talker is a client that says lines and waits for others.
@@ -24,22 +23,9 @@ type talker struct {
 // serveAll starts a server for three users; connect logs one in.
 func serveAll(t *testing.T, m *Mailbox) (connect func(n int) *talker) {
 	t.Helper()
-	srv := &imap.Server{Backend: m.Backend(), PlaintextLoopback: true, Limits: imap.Limits{LoginDelay: -1},
-		Auth: imapmem.Passwords{user(1): "secret", user(2): "secret", user(3): "secret"}}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(context.Background(), l) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		_ = srv.Shutdown(ctx)
-		<-done
-	})
+	addr := serveTo(t, m, imap.Limits{LoginDelay: -1}, 3)
 	return func(n int) *talker {
-		nc, err := net.Dial("tcp", l.Addr().String())
+		nc, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}

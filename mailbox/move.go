@@ -22,6 +22,9 @@ func (s *selected) Expunge(ctx context.Context, uids imap.UIDSet) (imap.UIDSet, 
 	if err != nil {
 		return nil, toIMAP(err)
 	}
+	if len(set) == 0 {
+		return nil, s.mayExpunge(ctx)
+	}
 	var gone imap.UIDSet
 	for _, piece := range pieces(set, s.m.limits.StoreMessages) {
 		var done imap.UIDSet
@@ -36,6 +39,18 @@ func (s *selected) Expunge(ctx context.Context, uids imap.UIDSet) (imap.UIDSet, 
 		gone = gone.Union(done)
 	}
 	return gone, nil
+}
+
+// mayExpunge refuses an EXPUNGE that would find nothing, too, to who has no right to it (RFC 4314 section 4).
+func (s *selected) mayExpunge(ctx context.Context) error {
+	err := s.m.eng.View(ctx, func(r store.Reader) error {
+		have, err := s.rightsIn(ctx, r, s.id)
+		if err == nil {
+			err = s.lacks(have, rightExpunge, s.first.Name)
+		}
+		return err
+	})
+	return toIMAP(err)
 }
 
 func (s *selected) expunge(ctx context.Context, p *part, r store.Reader, set imap.UIDSet, done *imap.UIDSet) error {

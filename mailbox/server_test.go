@@ -14,13 +14,17 @@ import (
 	"github.com/samotop/samotop/imap/imaptest"
 )
 
-// serve starts an IMAP server over the room and returns its address.
-func serve(t testing.TB, m *Mailbox) string {
+// serve starts an IMAP server over the room for user1 and returns its address.
+func serve(t testing.TB, m *Mailbox) string { return serveTo(t, m, imap.Limits{LoginDelay: -1}, 1) }
+
+// serveTo starts one for so many users, whose password is "secret".
+func serveTo(t testing.TB, m *Mailbox, limits imap.Limits, users int) string {
 	t.Helper()
-	srv := &imap.Server{
-		Backend: m.Backend(), Auth: imapmem.Passwords{user(1): "secret"}, PlaintextLoopback: true,
-		Limits: imap.Limits{LoginDelay: -1},
+	passwords := imapmem.Passwords{}
+	for n := 1; n <= users; n++ {
+		passwords[user(n)] = "secret"
 	}
+	srv := &imap.Server{Backend: m.Backend(), Auth: passwords, PlaintextLoopback: true, Limits: limits}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +32,7 @@ func serve(t testing.TB, m *Mailbox) string {
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(context.Background(), l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := srv.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)

@@ -181,6 +181,7 @@ func (a *account) Delete(_ context.Context, name string) error {
 	}
 	b.deleted = true
 	delete(a.user.boxes, name)
+	delete(a.user.metadata, name)
 	b.notify()
 	a.user.emit(a, imap.Event{Kind: imap.EventDeleted, Mailbox: name})
 	return nil
@@ -205,7 +206,10 @@ func (a *account) Rename(_ context.Context, from, to string) error {
 			found = true
 			delete(u.boxes, name)
 			child.name = to + name[len(from):]
-			defer func() { u.boxes[child.name] = child }()
+			defer func() {
+				u.boxes[child.name], u.metadata[child.name] = child, u.metadata[name]
+				delete(u.metadata, name)
+			}()
 		}
 	}
 	if !found {

@@ -100,7 +100,10 @@ func (a *account) SetEntries(_ context.Context, mailbox string, entries []imap.M
 }
 
 // allRights are those of the owner, the only one who ever comes here.
-const allRights = "lrswipkxtea"
+const (
+	owner     = "owner"
+	allRights = "lrswipkxtea"
+)
 
 func (a *account) ACL(_ context.Context, mailbox string) ([]imap.ACLEntry, error) {
 	defer a.lock()()
@@ -108,7 +111,7 @@ func (a *account) ACL(_ context.Context, mailbox string) ([]imap.ACLEntry, error
 	if err != nil {
 		return nil, err
 	}
-	return append([]imap.ACLEntry{{Identifier: "owner", Rights: allRights}}, b.acl...), nil
+	return append([]imap.ACLEntry{{Identifier: owner, Rights: allRights}}, b.acl...), nil
 }
 
 func (a *account) SetACL(_ context.Context, mailbox, id string, mode imap.StoreMode, rights string) error {
@@ -116,6 +119,9 @@ func (a *account) SetACL(_ context.Context, mailbox, id string, mode imap.StoreM
 	b, err := a.box(mailbox)
 	if err != nil {
 		return err
+	}
+	if id == owner {
+		return &imap.Error{Code: "CANNOT", Text: "the owner has all rights, always"}
 	}
 	have := ""
 	for _, e := range b.acl {
@@ -143,8 +149,11 @@ func (a *account) MyRights(_ context.Context, mailbox string) (string, error) {
 	return allRights, err
 }
 
-func (a *account) ListRights(_ context.Context, mailbox, _ string) (string, []string, error) {
+func (a *account) ListRights(_ context.Context, mailbox, id string) (string, []string, error) {
 	defer a.lock()()
 	_, err := a.box(mailbox)
+	if id == owner {
+		return allRights, nil, err
+	}
 	return "", strings.Split(allRights, ""), err
 }
