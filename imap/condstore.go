@@ -35,6 +35,9 @@ func (c *conn) selectOptions(p *parser) (o selectOptions, err error) {
 			if err := p.qresyncArgs(&o); err != nil {
 				return o, err
 			}
+			if o.seqs != nil && c.mode&modeUIDOnly != 0 {
+				return o, errUIDRequired
+			}
 		default:
 			return o, bad("there is no SELECT parameter %s", clip(w))
 		}

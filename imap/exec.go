@@ -146,6 +146,12 @@ func (c *conn) execSelected(ctx context.Context, verb string, p *parser) error {
 		verb = verb[4:]
 	}
 	switch verb {
+	case "SEARCH", "SORT", "THREAD": // the other commands refuse the numbers themselves
+		if !uid && c.mode&modeUIDOnly != 0 {
+			return errUIDRequired
+		}
+	}
+	switch verb {
 	case "EXPUNGE":
 		return c.cmdUIDExpunge(ctx, p)
 	case "CANCELUPDATE":

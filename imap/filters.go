@@ -42,6 +42,9 @@ func (s *searchReader) filterKey(out *Criteria) error {
 		return err
 	}
 	name := string(raw)
+	if strings.Contains(name, "/") {
+		return bad("the name of a filter has no slash (RFC 5466 section 4)")
+	}
 	value, err := s.filter(name)
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func (c *conn) closeSelected() {
 func (c *conn) tellSelected(snap *Snapshot, asked string) {
 	c.tellFlagsLine()
 	c.exists()
-	if snap.FirstUnseen != 0 && c.mode&modeRev2 == 0 {
+	if snap.FirstUnseen != 0 && c.mode&(modeRev2|modeUIDOnly) == 0 { // it is a message number
 		c.say("* OK [UNSEEN ", strconv.Itoa(snap.UIDs.Rank(snap.FirstUnseen)), "] first unseen")
 	}
 	c.say("* OK [UIDVALIDITY ", strconv.FormatUint(uint64(snap.UIDValidity), 10), "] UIDs valid")
