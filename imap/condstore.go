@@ -204,7 +204,7 @@ func (c *conn) fetchModifiers(p *parser, plan *fetchPlan, uid bool) error {
 			c.mode |= modeCondstore
 		case w == "VANISHED" && uid && c.mode&modeQresync != 0:
 			plan.vanished = true
-		case w == "PARTIAL" && uid:
+		case w == "PARTIAL" && uid && plan.partial == nil:
 			if err := p.sp(); err != nil {
 				return err
 			}

@@ -358,6 +358,9 @@ func (s *searchReader) returnArgs() (r searchReturn, err error) {
 				return r, err
 			}
 		case "PARTIAL":
+			if r.partial != nil { // RFC 9394 section 3.1
+				return r, bad("PARTIAL is there more than once")
+			}
 			if err := s.sp(); err != nil {
 				return r, err
 			}
