@@ -48,7 +48,7 @@ var proofs = map[string]proof{
 	"LIST-EXTENDED":         {rfc: "5258", scripts: []string{"listextended", "list"}},
 	"LIST-STATUS":           {rfc: "5819", scripts: []string{"listextended", "list"}},
 	"STATUS=SIZE":           {rfc: "8438", scripts: []string{"listextended", "list"}},
-	"CONDSTORE":             {rfc: "7162", scripts: []string{"condstore"}},
+	"CONDSTORE":             {rfc: "7162", scripts: []string{"rfc7162", "condstore"}},
 	"QRESYNC":               {rfc: "7162", scripts: []string{"qresync"}},
 	"WITHIN":                {rfc: "5032", scripts: []string{"within"}},
 	"SEARCHRES":             {rfc: "5182", scripts: []string{"searchres"}},
